@@ -1,0 +1,1 @@
+"""srprune: keep the part of your super-resolution training data that teaches, drop the rest."""

@@ -1,0 +1,48 @@
+"""``run``: the whole chain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from srprune.cli import options
+from srprune.cli.pipeline import CORES
+from srprune.cli.progress import Bars
+from srprune.core.configs import find_config
+from srprune.core.workspace import DEFAULT, VARIABLE, Workspace
+
+
+@click.command()
+@click.argument("config")
+@options.overrides
+@click.option("--workers", default=CORES, show_default="cores", type=click.IntRange(min=1),
+              help="Threads for decoding.")  # fmt: skip
+@options.roots
+@options.device
+@click.option("-w", "--workspace", type=click.Path(path_type=Path, file_okay=False),
+              envvar=VARIABLE, help="Folder of all artifacts. [default: ./workspace/CONFIG]")  # fmt: skip
+def run(
+    config: str, overrides: tuple[str, ...], workers: int, roots: list[Path], device: str,
+    workspace: Path | None,
+) -> None:  # fmt: skip
+    """Run the whole chain of a config: extract, pretrain, score, select, train, eval, report.
+
+    Only what is missing is made: an interrupted run goes on, a second call does no work twice.
+
+    \b
+    Example:
+      srprune run configs/demo.yaml
+    """
+    from srprune.stages.chain import resolve, run_chain
+
+    resolved = resolve(find_config(config), overrides)
+    place = Workspace(workspace or DEFAULT / Path(config).stem)
+    with Bars() as bars:
+        report = run_chain(resolved, place, roots=roots, device=device, workers=workers,
+                           tell=click.echo, progress=bars)  # fmt: skip
+    click.echo(f"\n{report.text}\n")
+    for file in report.files:
+        click.echo(f"written: {file}")
+    for line in report.missing:
+        click.echo(f"not written: {line}")

@@ -1,0 +1,105 @@
+"""The command ``srprune``: a lazy group of commands, and the one place where errors end.
+
+Exit status: 0 fine, 1 our fault, 2 usage or input, 130 interrupted (Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from srprune.core.errors import SrpruneError
+from srprune.core.names import unknown
+from srprune.core.provenance import version
+
+INTERRUPTED = 130
+
+# In the order of the pipeline, which is the order of --help.
+COMMANDS = {
+    "extract": "srprune.cli.pipeline:extract",
+    "pretrain": "srprune.cli.pipeline:pretrain",
+    "score": "srprune.cli.pipeline:score",
+    "select": "srprune.cli.pipeline:select",
+    "train": "srprune.cli.pipeline:train",
+    "eval": "srprune.cli.pipeline:evaluate",
+    "run": "srprune.cli.chain:run",
+    "inspect": "srprune.cli.inspect:inspect",
+    "list": "srprune.cli.inspect:list_names",
+    "doctor": "srprune.cli.doctor:doctor",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            raise click.UsageError(str(unknown("command", cmd_name, COMMANDS)), ctx)
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), prog_name="srprune")
+def cli() -> None:
+    """Dataset pruning for image super-resolution (SR).
+
+    Keep the part of your training data that teaches, drop the rest, and prove that nothing was
+    lost. The paper's pipeline, in six commands:
+
+    \b
+      srprune extract DIV2K_train_HR
+      srprune pretrain
+      srprune score
+      srprune select --ratio 0.5 --offset 0.05
+      srprune train --config fsrcnn_x2.yaml
+      srprune eval
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line; every error ends here as one clear line."""
+    try:
+        status: Any = cli.main(standalone_mode=False)
+    except SrpruneError as error:
+        _fail(str(error), error.exit_status)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted. Give the same command again to go on (train: with --resume).",
+              INTERRUPTED)  # fmt: skip
+    except BrokenPipeError:  # the reader of our output went away, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EFBIG):
+            _our_fault(error)
+        _fail(f"{error.strerror}: {error.filename or 'while writing'}.", 2)
+    except Exception as error:
+        _our_fault(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _our_fault(error: Exception) -> NoReturn:
+    traceback.print_exc()
+    _fail(f"srprune itself failed ({type(error).__name__}); this is our fault, not yours. "
+          "Please report it with the lines above.", 1)  # fmt: skip
+
+
+def _fail(message: str, status: int) -> NoReturn:
+    click.echo(f"Error: {message}", err=True)
+    sys.exit(status)

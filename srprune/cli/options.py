@@ -1,0 +1,55 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from srprune.core.workspace import Workspace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _workspace(ctx: click.Context, param: click.Parameter, value: Path | None) -> Workspace:
+    return Workspace.resolve(value)
+
+
+def _roots(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> list[Path]:
+    """Where benchmarks are looked for: the option, SRPRUNE_DATA, and the current folder."""
+    named = [Path(root) for root in os.environ.get("SRPRUNE_DATA", "").split(os.pathsep) if root]
+    return [*value, *named, Path(".")]
+
+
+workspace = click.option(
+    "-w", "--workspace", type=click.Path(path_type=Path, file_okay=False), callback=_workspace,
+    help="Folder of all artifacts. [default: $SRPRUNE_WORKSPACE or ./workspace]",
+)  # fmt: skip
+roots = click.option(
+    "--data", "roots", type=click.Path(path_type=Path), multiple=True, callback=_roots,
+    help="Folder that holds benchmarks, as ROOT/Set5/HR. [default: $SRPRUNE_DATA and .]",
+)  # fmt: skip
+scale = click.option("--scale", type=int, callback=lambda c, p, v: check_scale(v),
+                     help="2, 3 or 4.")  # fmt: skip
+device = click.option("--device", default="auto", show_default=True,
+                      help="auto, cpu, cuda or mps.")  # fmt: skip
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+overrides = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
+                         help="Change a config key, such as --set budget.steps=2000.")  # fmt: skip
+
+
+def check_scale(value: int | None) -> int | None:
+    """Refuse scales that no model here is built for."""
+    if value not in (None, 2, 3, 4):
+        raise click.BadParameter(f"scale is {value}; it must be 2, 3 or 4.")
+    return value
+
+
+def going_on(command: F) -> F:
+    """``--resume`` and ``--restart`` of commands that train."""
+    resume = click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+    restart = click.option("--restart", is_flag=True, help="Throw away what the run left.")
+    return resume(restart(command))

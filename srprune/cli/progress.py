@@ -1,0 +1,63 @@
+"""Progress on stderr: a bar on a terminal, now and then a line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+import click
+from tqdm import tqdm
+
+HEARTBEAT = 30.0  # seconds between two lines where there is no terminal
+
+
+class Bars:
+    """A :class:`srprune.core.progress.Progress`; one bar a label."""
+
+    def __init__(self) -> None:
+        """Start without a bar."""
+        self._label = ""
+        self._bar: tqdm[None] | None = None
+        self._started = self._spoken = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
+        """Show one report."""
+        if not sys.stderr.isatty():
+            self._line(label, done, total, note)
+            return
+        if label != self._label or self._bar is None:
+            self._close()
+            self._label = label
+            self._bar = tqdm(total=total, desc=label, initial=0, file=sys.stderr, leave=True)
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self._close()
+
+    def _line(self, label: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if label != self._label:
+            self._label, self._started, self._spoken = label, now, now
+        if now - self._spoken >= HEARTBEAT:
+            self._spoken = now
+            left = (now - self._started) / max(done, 1) * (total - done)
+            note = f", {note}" if note else ""
+            click.echo(f"{label}: {done:,} of {total:,}{note}, about {left:.0f} s left", err=True)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar, self._label = None, ""

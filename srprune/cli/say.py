@@ -1,0 +1,129 @@
+"""What the commands print on stdout: the result of each stage, in a few lines."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from srprune.core.patches import PatchIndex
+from srprune.core.results import EvalTable
+from srprune.core.scores import ScoreTable
+from srprune.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import device as Device
+
+    from srprune.stages.coresets import Selection
+    from srprune.stages.fit import Job
+
+
+def extracted(index: PatchIndex, workspace: Workspace) -> None:
+    """After ``extract``."""
+    assert index.header is not None
+    pixels = sum(image.height * image.width for image in index.images)
+    click.echo(f"{len(index):,} patches of {index.size} px (stride {index.stride}) from "
+               f"{len(index.images):,} images, {pixels / 1e6:.1f} Mpx")  # fmt: skip
+    counts = Counter(index.patches_per_image.tolist())
+    shown = counts.most_common(8)
+    more = f", {len(counts) - len(shown)} other counts" if len(counts) > len(shown) else ""
+    click.echo("patches per image: "
+               + ", ".join(f"{n} x {times:,} images" for n, times in shown) + more)  # fmt: skip
+    for name, why in index.header.info["skipped"].items():
+        click.echo(f"skipped: {name} {why}")
+    for names in index.header.info["same_content"]:
+        click.echo(f"note: the same pixels are in {', '.join(names)}")
+    click.echo(f"index: {workspace.patches}")
+
+
+def planned(job: Job, device: Device) -> None:
+    """Before training starts."""
+    from srprune.models.build import build, parameter_count
+
+    config = job.config
+    network, _ = build(config.model, config.scale, config.model_args)
+    click.echo(f"{config.model} x{config.scale}, {parameter_count(network):,} parameters, "
+               f"seed {config.seed}, on {device}")  # fmt: skip
+    click.echo(f"core-set: {job.train_set}, {job.num_bytes / 1e6:,.0f} MB of pixels")
+    click.echo(str(job.plan))
+
+
+def trained(job: Job) -> None:
+    """After training."""
+    log = job.folder / "validation.csv"
+    if log.exists():
+        columns, *rows = log.read_text().splitlines()
+        if rows:
+            named = zip(columns.split(","), rows[-1].split(","), strict=True)
+            click.echo("validation: " + ", ".join(f"{name} {value}" for name, value in named))
+    click.echo(f"weights: {job.weights}")
+
+
+def scored(name: str, table: ScoreTable, workspace: Workspace) -> None:
+    """After ``score``."""
+    low, middle, high = np.quantile(table.scores_N, (0, 0.5, 1))
+    click.echo(f"{len(table):,} patches scored by {table.method}: "
+               f"lowest {low:.4g}, median {middle:.4g}, highest {high:.4g}")  # fmt: skip
+    click.echo(f"scores: {workspace.scores(name)}")
+
+
+def selection_facts(selection: Selection) -> dict[str, Any]:
+    """What ``select`` tells, as plain values."""
+    shares = selection.image_shares
+    return {
+        "coreset": selection.name,
+        "num_patches": selection.num_patches,
+        "num_skipped": selection.num_skipped,
+        "num_kept": len(selection.coreset),
+        "score_range": selection.score_range,
+        "loss_share": selection.loss_share,
+        "image_share": {
+            "lowest": float(shares.min()),
+            "median": float(np.median(shares)),
+            "highest": float(shares.max()),
+            "images_without": int((shares == 0).sum()),
+        },
+        "pixel_share": selection.pixel_share,
+        "fingerprint": selection.coreset.fingerprint,
+    }
+
+
+def selected(selection: Selection, workspace: Workspace, as_json: bool) -> None:
+    """After ``select``."""
+    facts = selection_facts(selection)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    kept = facts["num_kept"]
+    click.echo(f"N {facts['num_patches']:,}, skipped {facts['num_skipped']:,}, "
+               f"kept {kept:,} ({kept / facts['num_patches']:.1%})")  # fmt: skip
+    if selection.score_range:
+        low, high = selection.score_range
+        click.echo(f"scores kept: {low:.4g} to {high:.4g}")
+    if selection.loss_share is not None:
+        click.echo(f"share of the sum of scores: {selection.loss_share:.1%}")
+    share = facts["image_share"]
+    click.echo(f"share of each image: lowest {share['lowest']:.0%}, median {share['median']:.0%}, "
+               f"highest {share['highest']:.0%}; {share['images_without']} images lose all "
+               "their patches")  # fmt: skip
+    click.echo(f"unique pixels covered: {selection.pixel_share:.1%}")
+    click.echo(f"core-set: {workspace.coreset(selection.name)}")
+
+
+def as_json(table: EvalTable) -> dict[str, Any]:
+    """One table of ``eval --json``."""
+    from srprune.reporting.tables import json_text
+
+    value: dict[str, Any] = json.loads(json_text(table.rows, table.header))
+    return value
+
+
+def measured(table: EvalTable, per_image: bool) -> None:
+    """After ``eval``."""
+    from srprune.reporting.tables import evaluation_table
+
+    click.echo(evaluation_table(table.rows, per_image=per_image))
+    click.echo()

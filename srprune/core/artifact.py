@@ -1,0 +1,284 @@
+"""Artifacts: typed files with a header, written whole or not at all.
+
+A table is a Parquet file whose schema metadata holds the header as JSON under the key
+``srprune``; pandas, polars and duckdb open it like any other. The *fingerprint* is made from
+what the artifact is (kind, parents, parameters, columns), never from when or where it was made,
+so that the same inputs give the same fingerprint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact, StorageError
+
+FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
+_KEY = b"srprune"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+Columns = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an artifact says of itself.
+
+    Attributes:
+        kind: name of the type, such as ``ScoreTable``.
+        fingerprint: 16 hex digits over kind, parents, params and columns.
+        parents: fingerprints of the artifacts that it was made from, by role.
+        params: everything that decided the content, as plain JSON values.
+        made: who made it (versions, command, start, seconds); not part of the fingerprint.
+        info: facts for people (skipped images, folders); not part of the fingerprint.
+        format: version of the file format.
+    """
+
+    kind: str
+    fingerprint: str
+    parents: dict[str, str]
+    params: dict[str, Any]
+    made: dict[str, Any] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def digest(*parts: bytes | str) -> str:
+    """16 hex digits of BLAKE2b over the parts, each with its length in front."""
+    h = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        raw = part.encode() if isinstance(part, str) else part
+        h.update(len(raw).to_bytes(8, "little"))
+        h.update(raw)
+    return h.hexdigest()
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of a plain value: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(
+    kind: str, parents: Mapping[str, str], params: Mapping[str, Any], columns: Columns
+) -> str:
+    """Fingerprint of an artifact's content; column order matters, dtype and bytes count."""
+    parts: list[bytes | str] = [
+        kind,
+        str(FORMAT),
+        canonical(dict(parents)),
+        canonical(dict(params)),
+    ]
+    for name, column in columns.items():
+        if column.dtype.kind in "OUT":
+            parts += [name, "text", "\0".join(map(str, column))]
+        else:
+            little = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<"))
+            parts += [name, little.dtype.str, little.tobytes()]
+    return digest(*parts)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a missing permission into one clear line about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageError(
+                f"no space left to write {path} ({error.strerror}). Free some space, "
+                "or choose another --workspace."
+            ) from error
+        if isinstance(error, PermissionError):
+            raise StorageError(
+                f"no permission to write {path}. Choose another --workspace, "
+                "or change the folder's permissions."
+            ) from error
+        if isinstance(error, (NotADirectoryError, FileExistsError)):
+            raise StorageError(
+                f"cannot write {path}: a file stands where a folder must be. Move it away, "
+                "or choose another --workspace."
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success fsync it and rename it into place.
+
+    On any exception the temporary file is removed and ``path`` stays as it was.
+
+    Raises:
+        StorageError: the disk is full, or the folder may not be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what killed processes left of earlier attempts at the same file."""
+    for leftover in path.parent.glob(f".{path.name}.*.part"):
+        with contextlib.suppress(ValueError, ProcessLookupError, PermissionError):
+            os.kill(int(leftover.name.split(".")[-2]), 0)
+            continue  # its writer is alive
+        leftover.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # not every system can open a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a JSON file atomically, indented, with a newline at its end."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def write_table(
+    path: Path,
+    kind: str,
+    columns: Columns,
+    *,
+    parents: Mapping[str, str],
+    params: Mapping[str, Any],
+    made: Mapping[str, Any],
+    info: Mapping[str, Any] | None = None,
+) -> Header:
+    """Write columns of equal length as a Parquet artifact, atomically; return its header.
+
+    Raises:
+        StorageError: the disk is full, or the folder may not be written.
+    """
+    header = Header(
+        kind=kind,
+        fingerprint=fingerprint(kind, parents, params, columns),
+        parents=dict(parents),
+        params=dict(params),
+        made=dict(made),
+        info=dict(info or {}),
+    )
+    arrays = {
+        name: pa.array(column.astype(object), pa.string()).dictionary_encode()
+        if column.dtype.kind in "OUT"
+        else pa.array(column)
+        for name, column in columns.items()
+    }
+    table = pa.table(arrays).replace_schema_metadata({_KEY: json.dumps(asdict(header)).encode()})
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return header
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of any Parquet artifact without its columns.
+
+    Raises:
+        MissingArtifact: there is no such file.
+        ArtifactError: it is not an artifact of srprune, or of a newer format.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except FileNotFoundError:
+        raise MissingArtifact(f"there is no file {path}.") from None
+    except IsADirectoryError:
+        raise ArtifactError(
+            f"{path} is a folder; a Parquet file of srprune was expected."
+        ) from None
+    except PermissionError:
+        raise StorageError(f"no permission to read {path}.") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtifactError(f"{path} is not a readable Parquet file ({_first(error)}).") from error
+    if _KEY not in metadata:
+        raise ArtifactError(f"{path} is a Parquet file, but srprune did not write it.")
+    try:
+        raw = json.loads(metadata[_KEY])
+        known = {key: raw[key] for key in Header.__dataclass_fields__}
+    except (ValueError, KeyError) as error:
+        raise ArtifactError(f"the srprune header of {path} is damaged ({error}).") from error
+    if raw["format"] != FORMAT:
+        raise ArtifactError(
+            f"{path} has format {raw['format']}; this srprune reads format {FORMAT}. "
+            "Make the file again, or use the srprune that wrote it."
+        )
+    return Header(**known)
+
+
+def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
+    """Read a Parquet artifact and check that it is whole.
+
+    Raises:
+        MissingArtifact: there is no such file.
+        ArtifactError: it is damaged, not ours, or of another kind.
+    """
+    header = read_header(path)
+    if header.kind != kind:
+        raise ArtifactError(f"{path} holds a {header.kind}; a {kind} was expected.")
+    try:
+        table = pq.read_table(path)
+        columns = {
+            name: np.asarray(table.column(name).to_numpy(zero_copy_only=False))
+            for name in table.column_names
+        }
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
+    if fingerprint(kind, header.parents, header.params, columns) != header.fingerprint:
+        raise ArtifactError(
+            f"the content of {path} does not match its fingerprint {header.fingerprint}: "
+            "it was changed after it was made. Make it again."
+        )
+    return header, columns
+
+
+def check_parent(path: Path, header: Header, role: str, expected: str, remedy: str) -> None:
+    """Refuse an artifact that was made from another parent than the one at hand.
+
+    Args:
+        path: file of the artifact, for the message.
+        header: its header.
+        role: which parent, such as ``patches``.
+        expected: fingerprint of the parent at hand.
+        remedy: what to do, a sentence.
+
+    Raises:
+        ArtifactMismatch: the fingerprints differ; the message names both.
+    """
+    found = header.parents.get(role)
+    if found != expected:
+        raise ArtifactMismatch(
+            f"{path} was made from {role} {found}, but {expected} is at hand. {remedy}"
+        )
+
+
+def _first(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,152 @@
+"""PatchIndex: which square of which HR image is patch number i."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from srprune.core.artifact import Header, digest, read_table, write_table
+
+ALIGNMENT = 12  # least common multiple of the scales 2, 3 and 4: one grid serves all three
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One HR image of the pool, as stored (RGB, sides cut to multiples of 12).
+
+    Attributes:
+        path: path relative to the image folder, with forward slashes.
+        height: in px.
+        width: in px.
+        content: 32 hex digits over the decoded pixels; equal content means equal pixels.
+    """
+
+    path: str
+    height: int
+    width: int
+    content: str
+
+
+@dataclass(frozen=True)
+class PatchIndex:
+    """All patches of a pool; the row number is the patch id.
+
+    Rows are sorted by image path, then by row, then by column of the window. The file has one
+    row a patch: ``image, top, left`` and, equal for all patches of an image, ``image_height,
+    image_width, image_content``.
+
+    Attributes:
+        size: side of a patch, HR px.
+        stride: distance of neighbouring windows, HR px.
+        images: the images, sorted by path.
+        image_N: (N,) int32, position in ``images``.
+        top_N: (N,) int32, HR px.
+        left_N: (N,) int32, HR px.
+        header: header of the file, once written or read.
+    """
+
+    size: int
+    stride: int
+    images: tuple[ImageRecord, ...]
+    image_N: npt.NDArray[np.int32]
+    top_N: npt.NDArray[np.int32]
+    left_N: npt.NDArray[np.int32]
+    header: Header | None = None
+
+    def __len__(self) -> int:
+        return len(self.image_N)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the written index."""
+        assert self.header is not None, "the index has not been written yet"
+        return self.header.fingerprint
+
+    @cached_property
+    def pixels(self) -> str:
+        """Fingerprint of the pixels behind the index: names, sizes and contents."""
+        return digest(*(f"{i.path}\0{i.height}\0{i.width}\0{i.content}" for i in self.images))
+
+    @cached_property
+    def patches_per_image(self) -> npt.NDArray[np.int64]:
+        """(images,) number of patches of each image."""
+        return np.bincount(self.image_N, minlength=len(self.images))
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """Content of each image, mapped to its path."""
+        return {image.content: image.path for image in self.images}
+
+    def write(
+        self, path: Path, *, made: Mapping[str, Any], info: Mapping[str, Any] | None = None
+    ) -> PatchIndex:
+        """Write the index atomically; return it with its header."""
+        names, heights, widths, contents = _image_columns(self.images)
+        columns: dict[str, npt.NDArray[Any]] = {
+            "image": names[self.image_N],
+            "top": self.top_N,
+            "left": self.left_N,
+            "image_height": heights[self.image_N],
+            "image_width": widths[self.image_N],
+            "image_content": contents[self.image_N],
+        }
+        header = write_table(
+            path,
+            "PatchIndex",
+            columns,
+            parents={},
+            params={"size": self.size, "stride": self.stride},
+            made=made,
+            info=info,
+        )
+        return PatchIndex(
+            self.size, self.stride, self.images, self.image_N, self.top_N, self.left_N, header
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> PatchIndex:
+        """Read an index.
+
+        Raises:
+            MissingArtifact: there is no such file.
+            ArtifactError: it is damaged or of another kind.
+        """
+        header, columns = read_table(path, "PatchIndex")
+        names = columns["image"]
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else []
+        images = tuple(
+            ImageRecord(
+                str(names[row]),
+                int(columns["image_height"][row]),
+                int(columns["image_width"][row]),
+                str(columns["image_content"][row]),
+            )
+            for row in starts
+        )
+        counts = np.diff(np.r_[starts, len(names)])
+        return cls(
+            size=int(header.params["size"]),
+            stride=int(header.params["stride"]),
+            images=images,
+            image_N=np.repeat(np.arange(len(images), dtype=np.int32), counts),
+            top_N=columns["top"],
+            left_N=columns["left"],
+            header=header,
+        )
+
+
+def _image_columns(
+    images: Sequence[ImageRecord],
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[Any]]:
+    return (
+        np.array([image.path for image in images], dtype=object),
+        np.array([image.height for image in images], dtype=np.int32),
+        np.array([image.width for image in images], dtype=np.int32),
+        np.array([image.content for image in images], dtype=object),
+    )

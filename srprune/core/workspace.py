@@ -1,0 +1,110 @@
+"""The workspace: a folder in which each stage finds what the stage before it left."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from srprune.core.errors import InputError, MissingArtifact
+
+VARIABLE = "SRPRUNE_WORKSPACE"
+DEFAULT = Path("workspace")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where everything stands; nothing is made by asking for a path."""
+
+    root: Path
+
+    @classmethod
+    def resolve(cls, given: Path | None) -> Workspace:
+        """The folder given, else that of ``SRPRUNE_WORKSPACE``, else ``./workspace``."""
+        return cls(given or Path(os.environ.get(VARIABLE) or DEFAULT))
+
+    @property
+    def patches(self) -> Path:
+        """The patch index."""
+        return self.root / "patches.parquet"
+
+    @property
+    def hr_pixels(self) -> Path:
+        """Decoded HR pixels, a cache."""
+        return self.root / "pixels" / "hr.u8"
+
+    def lr_pixels(self, scale: int) -> Path:
+        """LR pixels of one scale, a cache."""
+        return self.root / "pixels" / f"lr_x{scale}.u8"
+
+    def scorer(self, name: str) -> Path:
+        """Folder of a scoring model, such as ``srcnn_x2``."""
+        return self.root / "scorers" / name
+
+    def scores(self, name: str) -> Path:
+        """A score table, such as ``mse_x2``."""
+        return self.root / "scores" / f"{name}.parquet"
+
+    def coreset(self, name: str) -> Path:
+        """A core-set, such as ``des_r0.50_o0.05__mse_x2``."""
+        return self.root / "coresets" / f"{name}.parquet"
+
+    def run(self, name: str) -> Path:
+        """Folder of a training run."""
+        return self.root / "runs" / name
+
+    def results(self, name: str) -> Path:
+        """A table of measurements."""
+        return self.root / "results" / f"{name}.parquet"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of tables and figures for people."""
+        return self.root / "reports"
+
+    def score_tables(self) -> list[Path]:
+        """All score tables, sorted by name."""
+        return sorted((self.root / "scores").glob("*.parquet"))
+
+    def scorers(self) -> list[Path]:
+        """Folders of all finished scoring models, sorted by name."""
+        return sorted(path.parent for path in self.root.glob("scorers/*/weights.safetensors"))
+
+    def runs(self) -> list[Path]:
+        """Folders of all finished runs, sorted by name."""
+        return sorted(path.parent for path in self.root.glob("runs/*/weights.safetensors"))
+
+
+def the_one(candidates: list[Path], what: str, option: str, make: str) -> Path:
+    """The only candidate there is.
+
+    Args:
+        candidates: what was found.
+        what: such as ``score table``.
+        option: how to name one, such as ``--scores``.
+        make: the command that makes one.
+
+    Raises:
+        MissingArtifact: there is none; the message names the command.
+        InputError: there are several; the message lists them.
+    """
+    if not candidates:
+        raise MissingArtifact(f"there is no {what} yet. Run '{make}' first.")
+    if len(candidates) > 1:
+        names = ", ".join(path.stem if path.suffix == ".parquet" else path.name
+                          for path in candidates)  # fmt: skip
+        raise InputError(
+            f"there are {len(candidates)} {what}s: {names}. Choose one: {option} NAME."
+        )
+    return candidates[0]
+
+
+def short(share: float) -> str:
+    """A share in file names: two decimals, more only where they are needed."""
+    return f"{share:.2f}" if round(share, 2) == share else f"{share:g}"
+
+
+def coreset_name(rule: str, ratio: float, offset: float, scores: str | None, seed: int) -> str:
+    """Name of a core-set: ``des_r0.50_o0.05__mse_x2``; ``random_r0.50__seed0``."""
+    window = f"{rule}_r{short(ratio)}" + (f"_o{short(offset)}" if offset else "")
+    return f"{window}__{scores}" if scores else f"{window}__seed{seed}"

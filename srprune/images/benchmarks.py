@@ -1,0 +1,122 @@
+"""Benchmarks: named folders of HR images to measure on. Never train on them."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srprune.core.errors import InputError, MissingArtifact
+from srprune.core.names import unknown
+from srprune.images.decode import list_images
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """What a benchmark is.
+
+    Attributes:
+        title: name as printed in papers.
+        folders: folder names under which it is found, below a root.
+        num_images: how many images the published figures average over.
+        about: one line: origin and terms.
+    """
+
+    title: str
+    folders: tuple[str, ...]
+    num_images: int
+    about: str
+
+
+BENCHMARKS: dict[str, BenchmarkSpec] = {
+    "set5": BenchmarkSpec("Set5", ("Set5", "set5"), 5, "Bevilacqua et al., BMVC 2012"),
+    "set14": BenchmarkSpec("Set14", ("Set14", "set14"), 14, "Zeyde et al., 2010"),
+    "bsd100": BenchmarkSpec(
+        "BSD100", ("BSD100", "B100", "BSDS100", "bsd100"), 100, "Martin et al., ICCV 2001"
+    ),
+    "urban100": BenchmarkSpec("Urban100", ("Urban100", "urban100"), 100, "Huang et al., CVPR 2015"),
+}
+PAPER = ("set5", "set14", "bsd100", "urban100")
+
+# Photographs inside scikit-image's wheel: always there, offline. Held out: the four that no
+# demo trains on. The two motorcycle images are a stereo pair, so both stand on one side.
+PHOTOS_TRAIN = (
+    "astronaut.png", "brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png",
+    "moon.png", "motorcycle_left.png", "motorcycle_right.png", "retina.jpg",
+)  # fmt: skip
+PHOTOS_HELD_OUT = ("camera.png", "chelsea.png", "coffee.png", "rocket.jpg")
+PHOTOS = "photos"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Images to measure on, found on disk.
+
+    Attributes:
+        name: id such as ``set5``, or the name of the folder.
+        title: for people.
+        folder: where the images are.
+        images: paths relative to ``folder``, sorted.
+    """
+
+    name: str
+    title: str
+    folder: Path
+    images: tuple[str, ...]
+
+
+def photos_folder() -> Path:
+    """The folder of the photographs inside scikit-image.
+
+    Raises:
+        InputError: scikit-image is not installed, or without its images.
+    """
+    spec = importlib.util.find_spec("skimage")  # found, not imported: that takes a second
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    folder = Path(places[0], "data") if places else Path()
+    missing = [name for name in PHOTOS_TRAIN + PHOTOS_HELD_OUT if not (folder / name).is_file()]
+    if missing:
+        raise InputError(
+            f"the embedded photographs need scikit-image with its data; {missing[0]} is missing "
+            "there. Install it again: pip install --force-reinstall scikit-image."
+        )
+    return folder
+
+
+def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
+    """Find a benchmark by id, or take any folder of HR images.
+
+    Args:
+        name: ``set5``, ``set14``, ``bsd100``, ``urban100``, ``photos``, or a folder.
+        roots: folders that are searched for ``<Title>/HR``, ``<Title>/GTmod12`` or ``<Title>``,
+            themselves or in their ``benchmark`` folder.
+
+    Raises:
+        UnknownName: neither a known id nor a folder.
+        MissingArtifact: a known benchmark that is in none of the roots.
+    """
+    if name == PHOTOS:
+        return Benchmark(PHOTOS, "Photos (held out)", photos_folder(), PHOTOS_HELD_OUT)
+    if name.lower() in BENCHMARKS:
+        spec = BENCHMARKS[name.lower()]
+        for root in roots:
+            for base in (root, root / "benchmark", root / "benchmarks"):
+                for title in spec.folders:
+                    for inner in ("HR", "GTmod12", "."):
+                        folder = base / title / inner
+                        if folder.is_dir():
+                            images = tuple(list_images(folder))
+                            return Benchmark(name.lower(), spec.title, folder, images)
+        searched = ", ".join(map(str, roots)) or "nowhere"
+        raise MissingArtifact(
+            f"benchmark {spec.title} was not found (searched: {searched}). Put its HR images into "
+            f"ROOT/{spec.title}/HR and give --data ROOT, or set SRPRUNE_DATA."
+        )
+    folder = Path(name)
+    if folder.is_dir():
+        return Benchmark(folder.resolve().name, folder.resolve().name, folder,
+                         tuple(list_images(folder)))  # fmt: skip
+    if folder.name != name:  # written like a path
+        raise InputError(f"there is no folder {name} to evaluate on.")
+    raise unknown("benchmark", name, [*BENCHMARKS, PHOTOS])

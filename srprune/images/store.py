@@ -1,0 +1,238 @@
+"""PixelStore: decoded pixels of many images in one memory-mapped uint8 file.
+
+A crop from the map costs microseconds where decoding a PNG costs milliseconds. The file is a
+cache: it can be deleted and made again. While it is made it is called ``NAME.part``, and a
+journal beside it names the images that are in it, so a killed job goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from srprune.core.artifact import digest, storage_errors, write_json
+from srprune.core.errors import ArtifactError, ImageError, MissingArtifact, StorageError
+from srprune.core.parallel import in_threads
+from srprune.core.progress import Progress, silent
+
+Shape = tuple[int, int]
+Fill = Callable[[int], tuple[npt.NDArray[np.uint8], str]]
+
+CHANNELS = 3
+
+
+class PixelStore:
+    """Read-only pixels of a list of RGB images.
+
+    Attributes:
+        shapes: (height, width) of each image, px.
+        num_bytes: size of the pixels on disk.
+    """
+
+    def __init__(self, path: Path, shapes: Sequence[Shape], offsets: Sequence[int]) -> None:
+        """Map ``path``; image i starts at byte ``offsets[i]``."""
+        self.shapes = list(shapes)
+        self._offsets = list(offsets)
+        self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        self.num_bytes = sum(h * w * CHANNELS for h, w in self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def image(self, i: int) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 view of image i; nothing is copied."""
+        height, width = self.shapes[i]
+        start = self._offsets[i]
+        return self._bytes[start : start + height * width * CHANNELS].reshape(
+            height, width, CHANNELS
+        )
+
+    def crop(self, i: int, top: int, left: int, size: int) -> npt.NDArray[np.uint8]:
+        """(size, size, 3) uint8 view of a square of image i."""
+        return self.image(i)[top : top + size, left : left + size]
+
+
+def open_store(path: Path, key: str, shapes: Sequence[Shape]) -> PixelStore:
+    """Open a finished store.
+
+    Args:
+        path: the pixel file.
+        key: fingerprint of the pixels that are expected.
+        shapes: (height, width) of each image.
+
+    Raises:
+        MissingArtifact: the store is not there, or holds other pixels.
+        ArtifactError: the file is shorter than it must be.
+    """
+    try:
+        description = json.loads(_description(path).read_text())
+        size = path.stat().st_size
+    except (FileNotFoundError, ValueError):
+        raise MissingArtifact(
+            f"the pixels {path} are not there. Run 'srprune extract' on the same images again."
+        ) from None
+    if description["key"] != key:
+        raise MissingArtifact(
+            f"the pixels {path} are those of {description['key']}, but {key} is at hand. "
+            "Run 'srprune extract' on the same images again."
+        )
+    if size != description["num_bytes"]:
+        raise ArtifactError(
+            f"{path} has {size} bytes; {description['num_bytes']} were expected. "
+            "Delete it and run 'srprune extract' again."
+        )
+    return PixelStore(path, shapes, description["offsets"])
+
+
+def build_store(
+    path: Path,
+    plan: str,
+    shapes: Sequence[Shape],
+    fill: Fill,
+    *,
+    label: str,
+    workers: int,
+    progress: Progress = silent,
+) -> tuple[dict[int, str], dict[int, ImageError]]:
+    """Fill ``path.part`` with pixels, several images at a time; go on after a kill.
+
+    Call :func:`finish_store` to put the result in its place.
+
+    Args:
+        path: the pixel file to be.
+        plan: fingerprint of the inputs; a part made for another plan is thrown away.
+        shapes: (height, width) of each image.
+        fill: i -> pixels (H, W, 3) uint8 and a word that is kept in the journal (the content).
+        label: name of the work for ``progress``.
+        workers: threads; decoders and numpy release the interpreter lock.
+        progress: told after each image.
+
+    Returns:
+        The word of each image that is in the part, and the error of each that is not.
+
+    Raises:
+        StorageError: the disk is full or may not be written.
+    """
+    part, journal_path = _part(path), _journal(path)
+    offsets, total = _layout(shapes)
+    layout = digest(plan, json.dumps([list(shape) for shape in shapes]))
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = _read_journal(journal_path, layout) if part.exists() else {}
+        _check_space(path, total - (part.stat().st_size if done else 0))
+        bad: dict[int, ImageError] = {}
+        todo = [i for i in range(len(shapes)) if i not in done]
+        mode = os.O_RDWR | os.O_CREAT | (0 if done else os.O_TRUNC)
+        handle = os.open(part, mode, 0o666)
+        try:
+            if hasattr(os, "posix_fallocate"):  # a full disk shows now, not at the last image
+                os.posix_fallocate(handle, 0, total)
+            with open(journal_path, "a" if done else "w", encoding="utf-8") as journal:
+                if not done:
+                    journal.write(json.dumps({"layout": layout}) + "\n")
+                lock = threading.Lock()
+
+                def one(i: int) -> None:
+                    pixels, word = fill(i)
+                    if pixels.shape != (*shapes[i], CHANNELS):
+                        raise ImageError(f"decodes to {pixels.shape}, not to {shapes[i]}")
+                    _write_all(handle, pixels, offsets[i])
+                    with lock:  # the pixels are in the file before the journal says so
+                        done[i] = word
+                        journal.write(json.dumps({"image": i, "word": word}) + "\n")
+                        journal.flush()
+
+                for i, future in in_threads(one, todo, workers):
+                    error = future.exception()
+                    if isinstance(error, ImageError):
+                        bad[i] = error
+                    elif error is not None:
+                        raise error
+                    progress(label, len(done) + len(bad), len(shapes))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+            if not done:  # nothing to go on from
+                part.unlink(missing_ok=True)
+                journal_path.unlink(missing_ok=True)
+    return done, bad
+
+
+def finish_store(
+    path: Path, key: str, shapes: Sequence[Shape], kept: Sequence[int] | None = None
+) -> PixelStore:
+    """Rename a filled part into place and describe it.
+
+    Args:
+        path: the pixel file.
+        key: fingerprint of the pixels of the kept images.
+        shapes: (height, width) of all images of the part.
+        kept: positions of the images that the store has; all by default.
+    """
+    offsets, total = _layout(shapes)
+    kept = range(len(shapes)) if kept is None else kept
+    with storage_errors(path):
+        _description(path).unlink(missing_ok=True)  # never describes other pixels than these
+        os.replace(_part(path), path)
+        write_json(
+            _description(path),
+            {"key": key, "num_bytes": total, "offsets": [offsets[i] for i in kept]},
+        )
+        _journal(path).unlink(missing_ok=True)
+    return open_store(path, key, [shapes[i] for i in kept])
+
+
+def _layout(shapes: Sequence[Shape]) -> tuple[list[int], int]:
+    sizes = [height * width * CHANNELS for height, width in shapes]
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    return [0, *ends[:-1]], ends[-1]
+
+
+def _write_all(handle: int, pixels: npt.NDArray[np.uint8], offset: int) -> None:
+    view = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    while view:
+        written = os.pwrite(handle, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _read_journal(path: Path, layout: str) -> dict[int, str]:
+    """Finished images of a part; the last line may have been cut off by a kill."""
+    done: dict[int, str] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if json.loads(lines[0])["layout"] != layout:
+            return {}
+        for line in lines[1:]:
+            entry = json.loads(line)
+            done[entry["image"]] = entry["word"]
+    except (OSError, ValueError, LookupError):
+        pass
+    return done
+
+
+def _check_space(path: Path, needed: int) -> None:
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise StorageError(
+            f"the pixels need {needed / 1e9:.1f} GB, but {path.parent} has {free / 1e9:.1f} GB "
+            "free. Free some space, or choose another --workspace."
+        )
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(path.name + ".part")
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(path.name + ".journal")
+
+
+def _description(path: Path) -> Path:
+    return path.with_name(path.name + ".json")

@@ -1,0 +1,74 @@
+"""SRCNN: Dong et al., "Image Super-Resolution Using Deep Convolutional Networks", TPAMI 2016.
+
+Written from the paper's layer table: 9x9 conv to 64 maps, ReLU, a middle conv to 32 maps, ReLU,
+5x5 conv to the image. The input is LR enlarged by bicubic; there is no skip connection. 9-1-5
+has 8,129 parameters on Y (8,032 weights, the "8K" of the literature), 9-5-5 has 57,281 ("57K").
+Weights start from N(0, 0.001), biases from 0, as published, unless ``init`` says otherwise. Zero padding keeps the size, as in
+all re-implementations; the paper trained without padding, which is why the loss leaves out the
+rim that padding spoils (``rim``). Tensor names are those of yjn870/SRCNN-pytorch.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from srprune.models.spec import ModelSpec
+
+_MIDDLE = {"9-1-5": 1, "9-3-5": 3, "9-5-5": 5}
+
+
+class SRCNN(nn.Module):
+    """SRCNN on Y or RGB."""
+
+    spec: ClassVar = ModelSpec(
+        name="srcnn",
+        paper="Dong et al., Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
+        scales=(2, 3, 4),
+        pre_upsampled=True,
+        parameters=8_129,
+    )
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        channels: Literal["y", "rgb"] = "y",
+        variant: Literal["9-1-5", "9-3-5", "9-5-5"] = "9-1-5",
+        init: Literal["published", "he"] = "published",
+    ) -> None:
+        """Build it with fresh weights from torch's global generator.
+
+        Args:
+            scale: without effect on the layers; the input is enlarged already.
+            channels: the published network works on Y.
+            variant: kernel sizes of the three layers.
+            init: ``published`` starts from N(0, 0.001) and needs very many steps; ``he`` (He et
+                al. 2015) is above bicubic after hundreds. Layers and count are the same.
+        """
+        super().__init__()
+        planes, middle = {"y": 1, "rgb": 3}[channels], _MIDDLE[variant]
+        self.conv1 = nn.Conv2d(planes, 64, 9, padding=4)
+        self.conv2 = nn.Conv2d(64, 32, middle, padding=middle // 2)
+        self.conv3 = nn.Conv2d(32, planes, 5, padding=2)
+        self.rim = 4 + middle // 2 + 2  # HR px that zero padding spoils, at each edge
+        for layer in (self.conv1, self.conv2, self.conv3):
+            if init == "published":
+                nn.init.normal_(layer.weight, std=0.001)
+            else:
+                last = layer is self.conv3  # no ReLU behind it
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if last else "relu")
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def last_layer(self) -> nn.Module:
+        """The layer that the paper trains with a tenth of the rate."""
+        return self.conv3
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) enlarged LR in [0, 1] to (B, C, H, W)."""
+        features = torch.relu(self.conv1(x_BCHW))
+        features = torch.relu(self.conv2(features))
+        return self.conv3(features)

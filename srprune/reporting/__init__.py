@@ -1,0 +1,1 @@
+"""Reports: tables, figures and contact sheets, made from arrays and artifacts alone."""

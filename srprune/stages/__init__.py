@@ -1,0 +1,1 @@
+"""One function a verb: config and artifacts in, artifact out. Nothing here prints."""

@@ -1,0 +1,164 @@
+"""run: the whole chain from images to a comparison; makes only what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from srprune.core.config import PruningConfig, RunConfig, StageConfig, TrainConfig
+from srprune.core.configs import find_config
+from srprune.core.errors import InputError
+from srprune.core.names import unknown
+from srprune.core.progress import Progress, silent
+from srprune.core.workspace import Workspace
+from srprune.core.yaml_file import load
+from srprune.models.device import pick_device
+from srprune.reporting.comparison import RunResult
+from srprune.scoring import SCORERS
+from srprune.selection import RULES
+from srprune.stages.coresets import UNRANKED, read_scores
+from srprune.stages.evaluate import (
+    BICUBIC,
+    evaluate_model,
+    find_benchmarks,
+    open_candidate,
+)
+from srprune.stages.extract import ImageSource, extract, read_index
+from srprune.stages.fit import fit
+from srprune.stages.pretrain import held_out_validation, plan_pretraining
+from srprune.stages.report import Report, write_report
+from srprune.stages.score import score
+from srprune.stages.train import plan_training, score_name, validation
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A run config with its base configs read and checked.
+
+    Attributes:
+        run: the config.
+        pretrain: of the scoring model.
+        train: of every arm and seed: arm, seed and training config.
+        stem: what the names of the runs begin with.
+    """
+
+    run: RunConfig
+    pretrain: TrainConfig
+    train: list[tuple[str, int, TrainConfig]]
+    stem: str
+
+
+def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
+    """Read a run config and everything it names, so that every fault shows before any work.
+
+    Raises:
+        ConfigError: faults of the run config or of a config that it names.
+        UnknownName: a rule or a score that does not exist.
+    """
+    run = load(path, RunConfig, overrides)
+    for arm in run.arms.values():
+        if arm.rule not in RULES:
+            raise unknown("rule", arm.rule, RULES)
+        if arm.score not in SCORERS:
+            raise unknown("scoring method", arm.score, SCORERS)
+    return Resolved(
+        run,
+        _stage(run.pretrain, {"scale": run.scale}),
+        [
+            (name, seed, _stage(run.train, {"scale": run.scale, "seed": seed,
+                                            "pruning": _pruning(arm, seed)}))
+            for seed in run.seeds
+            for name, arm in run.arms.items()
+        ],
+        Path(run.train.config).stem,
+    )  # fmt: skip
+
+
+def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
+    """A base config with the run's changes; what the run decides itself cannot be changed."""
+    for key in stage.set:
+        if key.split(".")[0] in fixed:
+            raise InputError(f"'{key}' is set by the run itself; take it out of 'set'.")
+    changes = {**stage.set, **fixed}
+    flow = [
+        f"{key}={yaml.safe_dump(value, default_flow_style=True, width=10**6).split(chr(10))[0]}"
+        for key, value in changes.items()
+    ]
+    return load(find_config(stage.config), TrainConfig, flow)
+
+
+def _pruning(arm: PruningConfig, seed: int) -> dict[str, Any]:
+    """An arm for one seed: a random core-set is drawn anew, so its luck is in the interval."""
+    values = arm.model_dump()
+    return {**values, "seed": arm.seed + seed} if arm.rule in UNRANKED else values
+
+
+def run_chain(
+    resolved: Resolved,
+    workspace: Workspace,
+    *,
+    roots: list[Path],
+    device: str = "auto",
+    workers: int = 1,
+    tell: Tell = lambda line: None,
+    progress: Progress = silent,
+) -> Report:
+    """Run every stage that has not been run yet, and report.
+
+    Args:
+        resolved: from :func:`resolve`.
+        workspace: gets everything.
+        roots: where benchmarks are looked for.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        workers: threads for decoding.
+        tell: told a line about each stage.
+        progress: told on the way.
+    """
+    run, where = resolved.run, pick_device(device)
+    benchmarks = find_benchmarks(run.evaluate.benchmarks, roots)  # missing ones show at once
+    index = extract(ImageSource.find(run.images), run.extract, workspace, workers=workers,
+                    progress=progress)  # fmt: skip
+    tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
+    ranked = {arm.score for arm in run.arms.values() if arm.rule not in UNRANKED and arm.ratio < 1}
+    if "mse" in ranked:
+        job = plan_pretraining(resolved.pretrain, workspace, progress=progress)
+        watch = held_out_validation(resolved.pretrain, job.pool, where)
+        fit(job, device=where, resume=True, validate=watch, progress=progress)
+        tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
+    for method in sorted(ranked):
+        name, _ = score(workspace, method=method, scale=run.scale, device=device,
+                        progress=progress)  # fmt: skip
+        tell(f"scores {name}")
+
+    results: list[RunResult] = []
+    protocol = run.evaluate.protocol
+    bicubic = evaluate_model(open_candidate(BICUBIC, workspace, run.scale, where), benchmarks,
+                             workspace, protocol=protocol, device=where,
+                             progress=progress)  # fmt: skip
+    results.append(RunResult(BICUBIC, -1, 0, 0, bicubic.rows))
+    for arm, seed, config in resolved.train:
+        job = plan_training(config, workspace, stem=resolved.stem, progress=progress)
+        fit(job, device=where, resume=True, validate=validation(config, roots, where),
+            progress=progress)  # fmt: skip
+        candidate = open_candidate(str(job.folder), workspace, run.scale, where)
+        table = evaluate_model(candidate, benchmarks, workspace, protocol=protocol, device=where,
+                               progress=progress)  # fmt: skip
+        results.append(RunResult(arm, seed, len(job.patch_ids), job.plan.steps, table.rows))
+        tell(f"{arm}, seed {seed}: {len(job.patch_ids):,} patches, {job.plan.steps:,} steps")
+    return write_report(
+        workspace,
+        read_index(workspace),
+        results,
+        baseline=next(iter(run.arms)),
+        scores={
+            name: read_scores(workspace, name, index)
+            for name in (score_name(method, run.scale) for method in sorted(ranked))
+        },
+        arms=run.arms,
+    )

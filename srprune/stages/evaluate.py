@@ -1,0 +1,196 @@
+"""eval: PSNR-Y and SSIM-Y of a model on benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from srprune.core.artifact import atomic_path, digest, write_text
+from srprune.core.errors import InputError, LeakError, MissingArtifact, UserError
+from srprune.core.patches import ALIGNMENT
+from srprune.core.progress import Progress, silent
+from srprune.core.provenance import Stopwatch
+from srprune.core.results import EvalTable
+from srprune.core.workspace import Workspace, the_one
+from srprune.evaluation.protocol import Pixels
+from srprune.evaluation.run import Subject, evaluate
+from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
+from srprune.images.bicubic import modcrop
+from srprune.images.decode import as_rgb, content_of
+from srprune.models.build import load_weights
+from srprune.models.restorer import BicubicRestorer, restorer_of
+from srprune.reporting.tables import csv_text, json_text
+
+BICUBIC = "bicubic"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model to measure, and what it must not have been trained on.
+
+    Attributes:
+        subject: the model.
+        training_images: content of each training image, mapped to its path.
+    """
+
+    subject: Subject
+    training_images: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """For file names."""
+        restorer = self.subject.restorer
+        scaled = f"_x{restorer.scale}"
+        return restorer.name if scaled in restorer.name else restorer.name + scaled
+
+
+def open_candidate(
+    model: str | None, workspace: Workspace, scale: int | None, device: torch.device
+) -> Candidate:
+    """``bicubic``, a run by name or folder, a weights file, or the only run there is.
+
+    Raises:
+        MissingArtifact: there is no such model.
+        InputError: several runs and none named, or a scale that is not the model's.
+    """
+    if model == BICUBIC:
+        return Candidate(Subject(BicubicRestorer(scale or 2)), {})
+    if model is None:
+        folder = the_one(workspace.runs(), "finished run", "srprune eval", "srprune train")
+        path = folder / "weights.safetensors"
+    else:
+        places = [Path(model), Path(model) / "weights.safetensors",
+                  workspace.run(model) / "weights.safetensors"]  # fmt: skip
+        found = [place for place in places if place.is_file()]
+        if not found:
+            runs = ", ".join(run.name for run in workspace.runs()) or "none"
+            raise MissingArtifact(
+                f"there is no model '{model}': neither bicubic, nor a weights file, nor a "
+                f"finished run (there: {runs})."
+            )
+        path = found[0]
+    network, domain, header = load_weights(path)
+    if scale not in (None, domain.scale):
+        raise InputError(f"{path} is a model of x{domain.scale}, but --scale is {scale}.")
+    name = path.parent.name if path.name == "weights.safetensors" else path.stem
+    restorer = restorer_of(name, network.to(device), domain, header.fingerprint)
+    subject = Subject(restorer, str(header.params["train_set"]), int(header.params["seed"]))
+    return Candidate(subject, header.info.get("training_images", {}))
+
+
+def find_benchmarks(names: Sequence[str], roots: Sequence[Path]) -> list[Benchmark]:
+    """Benchmarks by name; without names those of the paper that are there.
+
+    Raises:
+        MissingArtifact: a named one is not there, or none of the paper's is.
+    """
+    if names:
+        return [find_benchmark(name, roots) for name in names]
+    found = []
+    for name in PAPER:
+        try:
+            found.append(find_benchmark(name, roots))
+        except MissingArtifact:
+            continue
+    if not found:
+        searched = ", ".join(map(str, roots)) or "nowhere"
+        raise MissingArtifact(
+            f"none of Set5, Set14, BSD100, Urban100 was found (searched: {searched}). Put them "
+            "into ROOT/Set5/HR and so on and give --data ROOT or set SRPRUNE_DATA, or name a "
+            "folder of HR images or the embedded photographs: --benchmark photos."
+        )
+    return found
+
+
+def evaluate_model(
+    candidate: Candidate,
+    benchmarks: Sequence[Benchmark],
+    workspace: Workspace,
+    *,
+    protocol: str,
+    device: torch.device,
+    allow_leak: bool = False,
+    save_images: Path | None = None,
+    progress: Progress = silent,
+) -> EvalTable:
+    """Measure a model; what is measured already, on the same files, is returned as it is.
+
+    Writes ``results/<name>.parquet`` with a CSV and a JSON file beside it.
+
+    Args:
+        candidate: the model.
+        benchmarks: images to measure on.
+        workspace: gets the table.
+        protocol: ``rgb8@1`` or ``y@1``.
+        device: where the model is.
+        allow_leak: measure on training images too.
+        save_images: folder for the SR images.
+        progress: told after each image.
+
+    Raises:
+        LeakError: an image is also a training image, and ``allow_leak`` is off.
+        ImageError: an image that cannot be decoded.
+    """
+    watch = Stopwatch()
+    subject = candidate.subject
+    names = "_".join(benchmark.name for benchmark in benchmarks)
+    path = workspace.results(f"{candidate.name}__{names}__{protocol.replace('@', '_')}")
+    parents = {"model": subject.restorer.fingerprint}
+    params = {
+        "protocol": protocol,
+        "scale": subject.restorer.scale,
+        "benchmarks": {benchmark.name: _files(benchmark) for benchmark in benchmarks},
+        "allow_leak": allow_leak,
+    }
+    if save_images is None and (there := _already_there(path, parents, params)):
+        return there
+
+    def guard(benchmark: Benchmark, name: str, hr: Pixels) -> None:
+        content = content_of(modcrop(as_rgb(hr), ALIGNMENT))
+        if content in candidate.training_images and not allow_leak:
+            raise LeakError(
+                f"{name} of {benchmark.title} is also a training image of "
+                f"{subject.restorer.name} ({candidate.training_images[content]}, the same "
+                "pixels). Evaluate on other images, or pass --allow-leak."
+            )
+
+    def save(benchmark: Benchmark, name: str, sr: Pixels) -> None:
+        assert save_images is not None
+        target = save_images / benchmark.name / Path(name).with_suffix(".png")
+        with atomic_path(target) as temporary:
+            Image.fromarray(sr).save(temporary, format="PNG")
+
+    rows = evaluate(
+        subject,
+        benchmarks,
+        protocol,
+        device,
+        on_hr=guard,
+        on_sr=save if save_images else None,
+        progress=progress,
+    )
+    table = EvalTable.write(path, rows, parents=parents, params=params, made=watch.made())
+    write_text(path.with_suffix(".csv"), csv_text(rows))
+    write_text(path.with_suffix(".json"), json_text(rows, table.header))
+    return table
+
+
+def _files(benchmark: Benchmark) -> str:
+    """Fingerprint of a benchmark's files: names, sizes, dates."""
+    stats = [(name, (benchmark.folder / name).stat()) for name in benchmark.images]
+    return digest(*(f"{name}\0{s.st_size}\0{s.st_mtime_ns}" for name, s in stats))
+
+
+def _already_there(
+    path: Path, parents: Mapping[str, str], params: Mapping[str, object]
+) -> EvalTable | None:
+    try:
+        table = EvalTable.read(path)
+    except UserError:
+        return None
+    same = table.header.parents == dict(parents) and table.header.params == dict(params)
+    return table if same else None

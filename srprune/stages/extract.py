@@ -1,0 +1,253 @@
+"""extract: a folder of HR images becomes a patch index over a store of decoded pixels."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from srprune.core.artifact import atomic_path, digest
+from srprune.core.config import ExtractConfig
+from srprune.core.errors import ImageError, MissingArtifact, UserError
+from srprune.core.parallel import in_threads
+from srprune.core.patches import ImageRecord, PatchIndex
+from srprune.core.progress import Progress, silent
+from srprune.core.provenance import Stopwatch
+from srprune.core.workspace import Workspace
+from srprune.images.benchmarks import PHOTOS, PHOTOS_TRAIN, photos_folder
+from srprune.images.decode import content_of, decode_rgb, list_images, read_shape
+from srprune.images.grid import aligned, check_grid, grid
+from srprune.images.store import PixelStore, Shape, build_store, finish_store, open_store
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """HR images of a pool.
+
+    Attributes:
+        folder: where they are.
+        names: paths relative to ``folder``, sorted.
+    """
+
+    folder: Path
+    names: Sequence[str]
+
+    @classmethod
+    def find(cls, images: str) -> ImageSource:
+        """A folder, or ``photos`` for the training photographs inside scikit-image.
+
+        Raises:
+            InputError: no such folder, or no image in it.
+        """
+        if images == PHOTOS and not Path(images).exists():
+            return cls(photos_folder(), PHOTOS_TRAIN)
+        return cls(Path(images), list_images(Path(images)))
+
+    def fingerprint(self) -> str:
+        """Over names, sizes and dates of the files: cheap, and enough to see a change."""
+        stats = [(self.folder / name).stat() for name in self.names]
+        return digest(*(f"{n}\0{s.st_size}\0{s.st_mtime_ns}"
+                        for n, s in zip(self.names, stats, strict=True)))  # fmt: skip
+
+
+def extract(
+    source: ImageSource,
+    config: ExtractConfig,
+    workspace: Workspace,
+    *,
+    skip_bad: bool = False,
+    write_patches: bool = False,
+    workers: int = 1,
+    progress: Progress = silent,
+) -> PatchIndex:
+    """Decode every image once, lay the grid, write ``patches.parquet``.
+
+    A second call on unchanged images returns what is there; a killed one goes on.
+
+    Args:
+        source: the images.
+        config: patch size and stride.
+        workspace: gets the index and the pixels.
+        skip_bad: go on without images that cannot be used, and record them in the index.
+        write_patches: also write every patch as a PNG file, into ``sub_images/HR``.
+        workers: threads.
+        progress: told after each image.
+
+    Raises:
+        InputError: a size or stride that does not fit.
+        ImageError: images that cannot be used; the message lists all of them.
+        StorageError: the disk is full or may not be written.
+    """
+    watch = Stopwatch()
+    check_grid(config.size, config.stride)
+    plan = digest(source.fingerprint(), str(config.size), str(config.stride), str(skip_bad))
+    index = _already_there(workspace, plan)
+    if index is None:
+        shapes, bad = _read_shapes(source, config.size, workers, progress)
+        good = [i for i in range(len(source.names)) if i not in bad]
+        contents: dict[int, str] = {}
+        if good:
+            done, failed = build_store(
+                workspace.hr_pixels,
+                plan,
+                [shapes[i] for i in good],
+                lambda k: _stored(source.folder / source.names[good[k]]),
+                label="decode",
+                workers=workers,
+                progress=progress,
+            )
+            contents = {good[k]: content for k, content in done.items()}
+            bad |= {good[k]: error for k, error in failed.items()}
+        if bad and (not skip_bad or not contents):
+            raise _all_bad(source, bad)
+        index = _write_index(source, shapes, contents, bad, config, workspace, plan, watch)
+        kept = [k for k, i in enumerate(good) if i in contents]
+        finish_store(workspace.hr_pixels, index.pixels, [shapes[i] for i in good], kept)
+    if write_patches:
+        _write_sub_images(index, open_hr(workspace, index), workspace, workers, progress)
+    return index
+
+
+def open_hr(workspace: Workspace, index: PatchIndex) -> PixelStore:
+    """The HR pixels of an index.
+
+    Raises:
+        MissingArtifact: they are not there, or are those of other images.
+    """
+    shapes = [(image.height, image.width) for image in index.images]
+    return open_store(workspace.hr_pixels, index.pixels, shapes)
+
+
+def _already_there(workspace: Workspace, plan: str) -> PatchIndex | None:
+    try:
+        index = PatchIndex.read(workspace.patches)
+        open_hr(workspace, index)
+    except UserError:  # missing, damaged or of other images: made again
+        return None
+    return index if index.header and index.header.info.get("plan") == plan else None
+
+
+def _read_shapes(
+    source: ImageSource, size: int, workers: int, progress: Progress
+) -> tuple[dict[int, Shape], dict[int, ImageError]]:
+    """Stored height and width of each image, from its header; and who cannot be used."""
+
+    def shape_of(i: int) -> Shape:
+        height, width = read_shape(source.folder / source.names[i])
+        if min(aligned(height), aligned(width)) < size:
+            raise ImageError(f"has {width}x{height} px, too small for a patch of {size} px")
+        return aligned(height), aligned(width)
+
+    shapes: dict[int, Shape] = {}
+    bad: dict[int, ImageError] = {}
+    for i, future in in_threads(shape_of, range(len(source.names)), workers):
+        try:
+            shapes[i] = future.result()
+        except ImageError as error:
+            bad[i] = error
+        progress("look at images", len(shapes) + len(bad), len(source.names))
+    return shapes, bad
+
+
+def _stored(path: Path) -> tuple[np.ndarray, str]:
+    pixels = decode_rgb(path)
+    pixels = np.ascontiguousarray(pixels[: aligned(pixels.shape[0]), : aligned(pixels.shape[1])])
+    return pixels, content_of(pixels)
+
+
+def _all_bad(source: ImageSource, bad: dict[int, ImageError]) -> ImageError:
+    lines = [f"  {source.folder / source.names[i]} {bad[i]}" for i in sorted(bad)]
+    some = "1 image" if len(bad) == 1 else f"{len(bad)} images"
+    return ImageError(
+        f"{some} of {len(source.names)} cannot be used:\n"
+        + "\n".join(lines)
+        + "\n  Mend or remove them, or pass --skip-bad to go on without them."
+    )
+
+
+def _write_index(
+    source: ImageSource,
+    shapes: dict[int, Shape],
+    contents: dict[int, str],
+    bad: dict[int, ImageError],
+    config: ExtractConfig,
+    workspace: Workspace,
+    plan: str,
+    watch: Stopwatch,
+) -> PatchIndex:
+    images = tuple(ImageRecord(source.names[i], *shapes[i], contents[i]) for i in sorted(contents))
+    image_N, top_N, left_N = grid(
+        [(image.height, image.width) for image in images], config.size, config.stride
+    )
+    index = PatchIndex(config.size, config.stride, images, image_N, top_N, left_N)
+    info = {
+        "folder": str(source.folder.resolve()),
+        "plan": plan,
+        "skipped": {source.names[i]: str(bad[i]) for i in sorted(bad)},
+        "same_content": _same_content(images),
+    }
+    return index.write(workspace.patches, made=watch.made(), info=info)
+
+
+def _same_content(images: Sequence[ImageRecord]) -> list[list[str]]:
+    """Groups of images with equal pixels: harmless, but whoever made the folder should know."""
+    counts = Counter(image.content for image in images)
+    twice = [content for content, count in counts.items() if count > 1]
+    return [[i.path for i in images if i.content == content] for content in twice]
+
+
+def _write_sub_images(
+    index: PatchIndex, hr: PixelStore, workspace: Workspace, workers: int, progress: Progress
+) -> None:
+    names = sub_image_names(index)
+    folder = workspace.root / "sub_images" / "HR"
+
+    def write(patch: int) -> None:
+        pixels = hr.crop(int(index.image_N[patch]), int(index.top_N[patch]),
+                         int(index.left_N[patch]), index.size)  # fmt: skip
+        with atomic_path(folder / names[patch]) as temporary:
+            Image.fromarray(pixels).save(temporary, format="PNG", compress_level=3)
+
+    todo = [i for i in range(len(index)) if not (folder / names[i]).exists()]
+    for count, (_, future) in enumerate(in_threads(write, todo, workers), start=1):
+        future.result()
+        progress("write patches", count, len(todo))
+
+
+def sub_image_names(index: PatchIndex) -> list[str]:
+    """File name of each patch: ``0001_s001.png``, as BasicSR names DIV2K's sub-images.
+
+    Only letters, digits, ``_`` and ``-``, so that every trainer's reader takes them; images whose
+    names become equal by that get eight digits of their content.
+    """
+    stems = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(image.path).with_suffix("").as_posix())
+             for image in index.images]  # fmt: skip
+    counts = Counter(stem.lower() for stem in stems)
+    unique = [
+        stem if counts[stem.lower()] == 1 else f"{stem}_{digest(image.path)[:8]}"
+        for stem, image in zip(stems, index.images, strict=True)
+    ]
+    digits = max(3, len(str(int(index.patches_per_image.max()))))
+    return [
+        f"{stem}_s{number:0{digits}d}.png"
+        for stem, count in zip(unique, index.patches_per_image, strict=True)
+        for number in range(1, int(count) + 1)
+    ]
+
+
+def read_index(workspace: Workspace) -> PatchIndex:
+    """The workspace's patch index.
+
+    Raises:
+        MissingArtifact: there is none; the message names the command that makes it.
+    """
+    if not workspace.patches.exists():
+        raise MissingArtifact(
+            f"there is no patch index in {workspace.root}. Run 'srprune extract IMAGES' first."
+        )
+    return PatchIndex.read(workspace.patches)

@@ -1,0 +1,52 @@
+"""Opening the patches of a workspace at a scale, with LR made where it is missing."""
+
+from __future__ import annotations
+
+import os
+
+from srprune.core.artifact import digest
+from srprune.core.errors import MissingArtifact
+from srprune.core.patches import PatchIndex
+from srprune.core.progress import Progress, silent
+from srprune.core.workspace import Workspace
+from srprune.data.patches import PatchPool
+from srprune.images import bicubic
+from srprune.images.store import PixelStore, build_store, finish_store, open_store
+from srprune.stages.extract import open_hr, read_index
+
+DEGRADATION = "matlab-bicubic-uint8-symmetric"  # what LR is, in every artifact
+
+
+def open_pool(workspace: Workspace, scale: int, progress: Progress = silent) -> PatchPool:
+    """Patches with their LR twins.
+
+    LR is MATLAB's bicubic of the whole image, kept in a store of its own.
+
+    Raises:
+        MissingArtifact: no patch index, or its pixels are gone.
+    """
+    index = read_index(workspace)
+    hr = open_hr(workspace, index)
+    return PatchPool(index, hr, _open_lr(workspace, index, hr, scale, progress), scale)
+
+
+def _open_lr(
+    workspace: Workspace, index: PatchIndex, hr: PixelStore, scale: int, progress: Progress
+) -> PixelStore:
+    path = workspace.lr_pixels(scale)
+    key = digest(index.pixels, str(scale), DEGRADATION)
+    shapes = [(height // scale, width // scale) for height, width in hr.shapes]
+    try:
+        return open_store(path, key, shapes)
+    except MissingArtifact:
+        pass
+    build_store(
+        path,
+        key,
+        shapes,
+        lambda i: (bicubic.downscale(hr.image(i), scale), ""),
+        label=f"LR x{scale}",
+        workers=os.cpu_count() or 1,
+        progress=progress,
+    )
+    return finish_store(path, key, shapes)

@@ -1,0 +1,125 @@
+"""score: one number a patch, into a score table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from srprune.core.artifact import canonical, digest
+from srprune.core.errors import ArtifactMismatch, InputError, UserError
+from srprune.core.progress import Progress, silent
+from srprune.core.provenance import Stopwatch
+from srprune.core.restorer import Restorer
+from srprune.core.scores import ScoreTable
+from srprune.core.workspace import Workspace, the_one
+from srprune.models.build import load_weights
+from srprune.models.device import pick_device
+from srprune.models.restorer import BicubicRestorer, restorer_of
+from srprune.scoring import BY_RECONSTRUCTION, SCORERS
+from srprune.scoring.run import score_patches
+from srprune.stages.pool import DEGRADATION, open_pool
+from srprune.stages.train import score_name
+
+BATCH = 4  # patches at a time: on CPUs small batches stay in the cache and win
+
+
+def score(
+    workspace: Workspace,
+    *,
+    method: str = "mse",
+    scale: int | None = None,
+    scorer: str | None = None,
+    include_rim: bool = False,
+    batch: int = BATCH,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> tuple[str, ScoreTable]:
+    """Score every patch; a finished table is returned as it is, a killed one goes on.
+
+    Args:
+        workspace: holds patches and scoring models; gets the table.
+        method: name in the table of scorers.
+        scale: of LR; by default that of the scoring model, else 2.
+        scorer: name of the scoring model; needed only where there are several.
+        include_rim: score the rim that zero padding spoils, too.
+        batch: patches at a time.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        progress: told after each batch.
+
+    Returns:
+        Name and table.
+
+    Raises:
+        UnknownName: no such method.
+        MissingArtifact: no patches, or no scoring model yet.
+        InputError: several scoring models, or one of another scale.
+    """
+    watch = Stopwatch()
+    make = SCORERS.load(method)
+    where = pick_device(device)
+    params: dict[str, object] = {"method": method}
+    restorer: Restorer | None = None
+    parents: dict[str, str] = {}
+    rim = 0
+    if method == "mse":
+        folder = _scorer_folder(workspace, scorer, scale)
+        network, domain, header = load_weights(folder / "weights.safetensors")
+        if scale not in (None, domain.scale):
+            raise InputError(f"{folder} is a model of x{domain.scale}, but --scale is {scale}.")
+        scale = domain.scale
+        restorer = restorer_of(folder.name, network.to(where), domain, header.fingerprint)
+        parents["scorer"] = header.fingerprint
+        rim = network.rim
+    elif method == "bicubic":
+        scale = scale or 2
+        restorer = BicubicRestorer(scale)
+    pool = open_pool(workspace, scale or 2, progress)
+    if method in BY_RECONSTRUCTION:
+        rim = 0 if include_rim else rim + 2 * pool.scale  # bicubic reaches 2 LR px
+        params |= {"scale": scale, "degradation": DEGRADATION, "context": "patch", "rim": rim}
+        if 2 * rim >= pool.index.size:
+            raise InputError(
+                f"patches have {pool.index.size} px, but {rim} px at each edge are spoiled by "
+                f"padding. Extract patches above {2 * rim} px, or pass --include-rim."
+            )
+    parents["patches"] = pool.index.fingerprint
+    if method == "mse" and header.parents["patches"] != pool.index.fingerprint:
+        raise ArtifactMismatch(
+            f"{folder} was trained on patch index {header.parents['patches']}, but the workspace "
+            f"holds {pool.index.fingerprint}. Run 'srprune pretrain --restart'."
+        )
+    name = score_name(method, scale or 2)
+    path = workspace.scores(name)
+    if there := _already_there(path, parents, params):
+        return name, there
+    partial = path.with_name(f"{name}.part.npz")
+    scores_N = score_patches(
+        pool,
+        make(restorer, where, rim) if restorer else make(),
+        batch=batch,
+        partial=partial,
+        plan=digest(canonical(parents), canonical(params), str(batch)),
+        progress=progress,
+    )
+    table = ScoreTable.write(path, scores_N, parents=parents, params=params, made=watch.made())
+    partial.unlink(missing_ok=True)
+    return name, table
+
+
+def _scorer_folder(workspace: Workspace, name: str | None, scale: int | None) -> Path:
+    if name:
+        return workspace.scorer(name)
+    folders = workspace.scorers()
+    if scale and len(folders) > 1:
+        folders = [folder for folder in folders if folder.name.endswith(f"_x{scale}")]
+    return the_one(folders, "scoring model", "--scorer", "srprune pretrain")
+
+
+def _already_there(
+    path: Path, parents: dict[str, str], params: dict[str, object]
+) -> ScoreTable | None:
+    try:
+        table = ScoreTable.read(path)
+    except UserError:
+        return None
+    same = table.header.parents == parents and table.header.params == params
+    return table if same else None

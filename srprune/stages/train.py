@@ -1,0 +1,119 @@
+"""train: a network on a core-set, or on the full set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from srprune.core.config import TrainConfig
+from srprune.core.coreset import CoreSet
+from srprune.core.errors import ArtifactMismatch
+from srprune.core.progress import Progress, silent
+from srprune.core.results import benchmark_means
+from srprune.core.workspace import Workspace, coreset_name
+from srprune.data.patches import PatchPool
+from srprune.evaluation.run import Subject, evaluate
+from srprune.images.benchmarks import find_benchmark
+from srprune.models.build import build
+from srprune.models.restorer import restorer_of
+from srprune.scoring import BY_RECONSTRUCTION
+from srprune.selection import RULES
+from srprune.stages.coresets import UNRANKED, read_scores, select
+from srprune.stages.fit import Job
+from srprune.stages.pool import open_pool
+from srprune.training.loop import Validate
+
+FULL = "full"
+
+
+def plan_training(
+    config: TrainConfig,
+    workspace: Workspace,
+    *,
+    stem: str,
+    name: str | None = None,
+    coreset: Path | None = None,
+    progress: Progress = silent,
+) -> Job:
+    """Find or make the core-set of a config, and plan the run.
+
+    Args:
+        config: the training config.
+        workspace: holds patches, scores, core-sets; gets the run.
+        stem: what the run's name begins with, such as ``fsrcnn_x2``.
+        name: of the run; by default made of stem, core-set and seed.
+        coreset: a core-set file to train on instead of what ``config.pruning`` asks for.
+        progress: told while LR is made.
+
+    Raises:
+        MissingArtifact: patches or scores that are not there yet.
+        ArtifactMismatch: a core-set or scores of another patch index.
+    """
+    build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    pool = open_pool(workspace, config.scale, progress)
+    train_set, ids, parents = _training_set(config, workspace, pool, coreset)
+    run = name or f"{stem}__{train_set}__seed{config.seed}"
+    return Job(workspace.run(run), config, pool, ids, train_set, parents)
+
+
+def _training_set(
+    config: TrainConfig, workspace: Workspace, pool: PatchPool, given: Path | None
+) -> tuple[str, npt.NDArray[np.int64], dict[str, str]]:
+    """Name, patch ids and parents of what the run trains on."""
+    index, pruning = pool.index, config.pruning
+    RULES[pruning.rule]  # an unknown rule is a fault even where nothing is pruned
+    parents = {"patches": index.fingerprint}
+    if given:
+        coreset = CoreSet.read(given, patches=index.fingerprint)
+        name = given.stem
+    elif pruning.ratio == 1:
+        return FULL, np.arange(len(index)), parents
+    else:
+        scores = None
+        if pruning.rule not in UNRANKED:
+            scores = score_name(pruning.score, config.scale)
+            parents_of_scores = read_scores(workspace, scores, index).fingerprint
+        name = coreset_name(pruning.rule, pruning.ratio, pruning.offset, scores, pruning.seed)
+        path = workspace.coreset(name)
+        if path.exists():
+            coreset = CoreSet.read(path, patches=index.fingerprint)
+            if scores and coreset.header.parents.get("scores") != parents_of_scores:
+                raise ArtifactMismatch(
+                    f"{path} was made from other scores than {workspace.scores(scores)}. "
+                    "Run 'srprune select' again."
+                )
+        else:
+            coreset = select(
+                workspace,
+                rule=pruning.rule,
+                ratio=pruning.ratio,
+                offset=pruning.offset,
+                seed=pruning.seed,
+                scores=scores,
+            ).coreset
+    return name, coreset.patch_ids, {**parents, "coreset": coreset.fingerprint}
+
+
+def score_name(score: str, scale: int) -> str:
+    """Name of the table of a score: ``mse`` at x2 is ``mse_x2``; ``sobel`` knows no scale."""
+    return f"{score}_x{scale}" if score in BY_RECONSTRUCTION else score
+
+
+def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> Validate | None:
+    """What is measured on the way: PSNR-Y and SSIM-Y (rgb8@1) of the config's benchmark."""
+    if config.validation.benchmark is None:
+        return None
+    benchmark = find_benchmark(config.validation.benchmark, roots)
+    _, domain = build(config.model, config.scale, config.model_args)
+
+    def measure(network: nn.Module) -> Mapping[str, float]:
+        restorer = restorer_of(config.model, network, domain, "in training")
+        rows = evaluate(Subject(restorer), [benchmark], "rgb8@1", device)
+        return {metric: value for (_, metric), value in benchmark_means(rows).items()}
+
+    return measure

@@ -1,0 +1,68 @@
+"""Training state on disk: everything that an interrupted run needs to go on bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from srprune.core.artifact import atomic_path
+from srprune.core.errors import ArtifactError, ArtifactMismatch
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """The checkpoint of one run.
+
+    Attributes:
+        path: the file; it is replaced atomically, so a kill leaves the last whole one.
+        plan: fingerprint of config and inputs; a state of another plan is refused.
+    """
+
+    path: Path
+    plan: str
+
+    def save(
+        self, step: int, network: nn.Module, optimizer: torch.optim.Optimizer, loss_sum: float
+    ) -> None:
+        """Write the state after ``step`` steps."""
+        state = {
+            "plan": self.plan,
+            "step": step,
+            "network": network.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "loss_sum": loss_sum,
+        }
+        with atomic_path(self.path) as temporary:
+            torch.save(state, temporary)
+
+    def load(
+        self, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    ) -> tuple[int, float]:
+        """Restore network, optimizer and random state; return step and running loss.
+
+        Raises:
+            ArtifactError: the file is damaged.
+            ArtifactMismatch: it belongs to another config or other inputs.
+        """
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
+            plan = state["plan"]
+        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+            raise ArtifactError(
+                f"the checkpoint {self.path} is damaged. Delete it and train again."
+            ) from None
+        if plan != self.plan:
+            raise ArtifactMismatch(
+                f"{self.path} belongs to a run of another config or other inputs ({plan}, not "
+                f"{self.plan}). Give another --name, or --restart to throw it away."
+            )
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"].cpu())
+        return int(state["step"]), float(state["loss_sum"])
