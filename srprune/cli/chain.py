@@ -21,7 +21,8 @@ from srprune.core.workspace import DEFAULT, VARIABLE, Workspace
 @options.roots
 @options.device
 @click.option("-w", "--workspace", type=click.Path(path_type=Path, file_okay=False),
-              envvar=VARIABLE, help="Folder of all artifacts. [default: ./workspace/CONFIG]")  # fmt: skip
+              envvar=VARIABLE,
+              help="Folder of all artifacts. [default: ./workspace/CONFIG]")  # fmt: skip
 def run(
     config: str, overrides: tuple[str, ...], workers: int, roots: list[Path], device: str,
     workspace: Path | None,

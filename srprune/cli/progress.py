@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import click
 from tqdm import tqdm
@@ -19,7 +19,7 @@ class Bars:
     def __init__(self) -> None:
         """Start without a bar."""
         self._label = ""
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None  # tqdm has no type for a bar that is updated by hand
         self._started = self._spoken = time.monotonic()
 
     def __enter__(self) -> Self:

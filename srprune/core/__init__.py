@@ -1,0 +1,1 @@
+"""Types, artifacts, config, errors: what everything else stands on."""

@@ -119,7 +119,7 @@ class PatchIndex:
         """
         header, columns = read_table(path, "PatchIndex")
         names = columns["image"]
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]]) if len(names) else []
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
         images = tuple(
             ImageRecord(
                 str(names[row]),

@@ -35,7 +35,7 @@ class Table(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._targets)
 
-    def load(self, name: str) -> Any:  # noqa: ANN401  the targets have no common type
+    def load(self, name: str) -> Any:
         """Import and return the object behind a name.
 
         Raises:

@@ -1,0 +1,1 @@
+"""From a core-set to batches of aligned HR and LR crops."""

@@ -1,0 +1,1 @@
+"""The ruler: metrics, protocols, benchmarks. It knows nothing of how a model was made."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -94,9 +95,10 @@ PROTOCOLS: dict[str, Callable[[Restorer, Pixels, torch.device], Figures]] = {
 }
 
 
-def to_uint8(values: npt.NDArray[np.floating]) -> Pixels:  # type: ignore[type-arg]
+def to_uint8(values: npt.NDArray[np.floating[Any]]) -> Pixels:
     """Values on the scale 0..255, rounded half up and clipped, as MATLAB does."""
-    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def _fitting(hr: Pixels, scale: int) -> Pixels:

@@ -1,0 +1,1 @@
+"""Pixels and bicubic: decoding, the patch grid, the store, colour."""

@@ -192,7 +192,7 @@ def _to_uint8(image: Image.Image) -> npt.NDArray[np.uint8]:
 def _on_white(image: Image.Image) -> Image.Image:
     grey = image.mode in ("L", "LA", "La")
     rgba = image.convert("RGBA")
-    if rgba.getextrema()[3] != (255, 255):
+    if rgba.getchannel("A").getextrema() != (255, 255):
         rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     return rgba.convert("RGB").getchannel(0) if grey else rgba.convert("RGB")
 

@@ -196,7 +196,7 @@ def _layout(shapes: Sequence[Shape]) -> tuple[list[int], int]:
 
 
 def _write_all(handle: int, pixels: npt.NDArray[np.uint8], offset: int) -> None:
-    view = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    view = memoryview(np.ascontiguousarray(pixels).data).cast("B")
     while view:
         written = os.pwrite(handle, view, offset)
         view, offset = view[written:], offset + written

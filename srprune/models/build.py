@@ -23,18 +23,19 @@ from srprune.core.errors import ArtifactError, InputError, MissingArtifact
 from srprune.core.names import unknown
 from srprune.models import MODELS
 from srprune.models.domain import Domain
+from srprune.models.network import Network
 
 KIND = "Weights"
 
 
-def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[nn.Module, Domain]:
+def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Domain]:
     """Make a network with fresh weights (from torch's global generator) and its domain.
 
     Raises:
         UnknownName: no such model, or an argument that it does not have.
         InputError: a scale or an argument that the model does not support.
     """
-    kind = MODELS.load(model)
+    kind: type[Network] = MODELS.load(model)
     if scale not in kind.spec.scales:
         raise InputError(f"{model} is built for the scales {kind.spec.scales}, not for {scale}.")
     _check_args(model, kind, args)
@@ -43,7 +44,7 @@ def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[nn.Module, D
                            kind.spec.pre_upsampled, scale)  # fmt: skip
 
 
-def _default(kind: type[nn.Module], name: str) -> Any:  # noqa: ANN401
+def _default(kind: type[nn.Module], name: str) -> Any:
     return inspect.signature(kind).parameters[name].default
 
 
@@ -105,7 +106,7 @@ def save_weights(
     return header
 
 
-def load_weights(path: Path) -> tuple[nn.Module, Domain, Header]:
+def load_weights(path: Path) -> tuple[Network, Domain, Header]:
     """Read a network that :func:`save_weights` wrote.
 
     Raises:
@@ -118,7 +119,7 @@ def load_weights(path: Path) -> tuple[nn.Module, Domain, Header]:
     )
     try:
         with safe_open(path, framework="pt") as file:
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})
+            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
     except (SafetensorError, RuntimeError) as error:
         raise ArtifactError(f"{path} is damaged ({str(error).splitlines()[0]}).") from error
     return network, domain, header

@@ -12,17 +12,17 @@ yjn870/FSRCNN-pytorch.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
-from srprune.models.spec import ModelSpec
+from srprune.models.network import ModelSpec, Network
 
 
-class FSRCNN(nn.Module):
+class FSRCNN(Network):
     """FSRCNN(d, s, m) on Y or RGB."""
 
-    spec: ClassVar = ModelSpec(
+    spec = ModelSpec(
         name="fsrcnn",
         paper="Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, "
         "ECCV 2016",
@@ -60,19 +60,16 @@ class FSRCNN(nn.Module):
         self.last_part = nn.ConvTranspose2d(
             d, planes, 9, stride=scale, padding=4, output_padding=scale - 1
         )
-        self.rim = (2 + m + math.ceil(4 / scale)) * scale  # HR px that zero padding spoils
+        self.rim = (2 + m + math.ceil(4 / scale)) * scale
+        self.last_layer = self.last_part
         for layer in [*self.first_part, *self.mid_part]:
             if isinstance(layer, nn.Conv2d):
                 fan = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]
                 nn.init.normal_(layer.weight, std=math.sqrt(2 / fan))
-                nn.init.zeros_(layer.bias)
         nn.init.normal_(self.last_part.weight, std=0.001)
-        nn.init.zeros_(self.last_part.bias)
-
-    @property
-    def last_layer(self) -> nn.Module:
-        """The layer that the paper trains with a tenth of the rate."""
-        return self.last_part
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
 
     def forward(self, x_BChw: Tensor) -> Tensor:
         """(B, C, h, w) LR in [0, 1] to (B, C, s*h, s*w)."""

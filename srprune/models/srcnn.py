@@ -3,27 +3,27 @@
 Written from the paper's layer table: 9x9 conv to 64 maps, ReLU, a middle conv to 32 maps, ReLU,
 5x5 conv to the image. The input is LR enlarged by bicubic; there is no skip connection. 9-1-5
 has 8,129 parameters on Y (8,032 weights, the "8K" of the literature), 9-5-5 has 57,281 ("57K").
-Weights start from N(0, 0.001), biases from 0, as published, unless ``init`` says otherwise. Zero padding keeps the size, as in
-all re-implementations; the paper trained without padding, which is why the loss leaves out the
-rim that padding spoils (``rim``). Tensor names are those of yjn870/SRCNN-pytorch.
+Weights start from N(0, 0.001), biases from 0, as published, unless ``init`` says otherwise. Zero
+padding keeps the size, as in all re-implementations; the paper trained without padding, which is
+why loss and score can leave out the rim that padding spoils (``rim``). Tensor names are those of yjn870/SRCNN-pytorch.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from srprune.models.spec import ModelSpec
+from srprune.models.network import ModelSpec, Network
 
 _MIDDLE = {"9-1-5": 1, "9-3-5": 3, "9-5-5": 5}
 
 
-class SRCNN(nn.Module):
+class SRCNN(Network):
     """SRCNN on Y or RGB."""
 
-    spec: ClassVar = ModelSpec(
+    spec = ModelSpec(
         name="srcnn",
         paper="Dong et al., Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
         scales=(2, 3, 4),
@@ -53,19 +53,17 @@ class SRCNN(nn.Module):
         self.conv1 = nn.Conv2d(planes, 64, 9, padding=4)
         self.conv2 = nn.Conv2d(64, 32, middle, padding=middle // 2)
         self.conv3 = nn.Conv2d(32, planes, 5, padding=2)
-        self.rim = 4 + middle // 2 + 2  # HR px that zero padding spoils, at each edge
+        self.rim = 4 + middle // 2 + 2
+        self.last_layer = self.conv3
         for layer in (self.conv1, self.conv2, self.conv3):
             if init == "published":
                 nn.init.normal_(layer.weight, std=0.001)
             else:
                 last = layer is self.conv3  # no ReLU behind it
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if last else "relu")
-            nn.init.zeros_(layer.bias)
-
-    @property
-    def last_layer(self) -> nn.Module:
-        """The layer that the paper trains with a tenth of the rate."""
-        return self.conv3
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) enlarged LR in [0, 1] to (B, C, H, W)."""

@@ -73,8 +73,8 @@ def held_out_validation(
 ) -> Validate | None:
     """PSNR of the network, and of its input, over fixed crops of the held-out images.
 
-    dB of the pooled MSE in the network's own channels, unrounded, without the rim. For a pre-upsampled network the
-    input is plain bicubic: a scoring model that is not above it has not learned yet.
+    dB of the pooled MSE in the network's own channels, unrounded, without the rim. The input of a
+    pre-upsampled network is plain bicubic: a scoring model below it has not learned yet.
     """
     ids = np.flatnonzero(np.isin(pool.index.image_N, held_out_images(pool.index, config.seed)))
     if not len(ids):

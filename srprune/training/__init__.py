@@ -1,0 +1,1 @@
+"""The training engine: step plan, loop, state."""

@@ -464,7 +464,7 @@ class Holder(Strict):
     text: str
     number: float
     whole: int
-    table: dict[str, None | bool | int | float | str]
+    table: dict[str, bool | int | float | str | None]
     row: tuple[str, ...]
     loss: Loss
 

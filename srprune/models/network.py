@@ -1,8 +1,11 @@
-"""ModelSpec: what a network promises, as data."""
+"""Network: what every SR network of srprune offers; ModelSpec: what it promises, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
 
 
 @dataclass(frozen=True)
@@ -22,3 +25,17 @@ class ModelSpec:
     scales: tuple[int, ...]
     pre_upsampled: bool
     parameters: int
+
+
+class Network(nn.Module):
+    """Base of all networks.
+
+    Attributes:
+        spec: facts of the architecture.
+        rim: HR px at each edge of the output that zero padding spoils.
+        last_layer: the layer that some recipes train at a lower rate.
+    """
+
+    spec: ClassVar[ModelSpec]
+    rim: int
+    last_layer: nn.Module
