@@ -5,7 +5,8 @@ Written from the paper's layer table: 9x9 conv to 64 maps, ReLU, a middle conv t
 has 8,129 parameters on Y (8,032 weights, the "8K" of the literature), 9-5-5 has 57,281 ("57K").
 Weights start from N(0, 0.001), biases from 0, as published, unless ``init`` says otherwise. Zero
 padding keeps the size, as in all re-implementations; the paper trained without padding, which is
-why loss and score can leave out the rim that padding spoils (``rim``). Tensor names are those of yjn870/SRCNN-pytorch.
+why loss and score can leave out the rim that padding spoils (``rim``). Tensor names are those of
+yjn870/SRCNN-pytorch.
 """
 
 from __future__ import annotations
