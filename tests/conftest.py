@@ -17,7 +17,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    """Run ``srprune ...`` in ``tmp_path`` as a real process; ``status`` is the exit it must have."""
+    """Run ``srprune ...`` in ``tmp_path`` as a real process that must exit with ``status``."""
 
     def run(
         *arguments: object, status: int = 0, **settings: str

@@ -16,17 +16,30 @@ from srprune.core.workspace import DEFAULT, VARIABLE, Workspace
 @click.command()
 @click.argument("config")
 @options.overrides
-@click.option("--workers", default=CORES, show_default="cores", type=click.IntRange(min=1),
-              help="Threads for decoding.")  # fmt: skip
+@click.option(
+    "--workers",
+    default=CORES,
+    show_default="cores",
+    type=click.IntRange(min=1),
+    help="Threads for decoding.",
+)
 @options.roots
 @options.device
-@click.option("-w", "--workspace", type=click.Path(path_type=Path, file_okay=False),
-              envvar=VARIABLE,
-              help="Folder of all artifacts. [default: ./workspace/CONFIG]")  # fmt: skip
+@click.option(
+    "-w",
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=VARIABLE,
+    help="Folder of all artifacts. [default: ./workspace/CONFIG]",
+)
 def run(
-    config: str, overrides: tuple[str, ...], workers: int, roots: list[Path], device: str,
+    config: str,
+    overrides: tuple[str, ...],
+    workers: int,
+    roots: list[Path],
+    device: str,
     workspace: Path | None,
-) -> None:  # fmt: skip
+) -> None:
     """Run the whole chain of a config: extract, pretrain, score, select, train, eval, report.
 
     Only what is missing is made: an interrupted run goes on, a second call does no work twice.
@@ -40,8 +53,15 @@ def run(
     resolved = resolve(find_config(config), overrides)
     place = Workspace(workspace or DEFAULT / Path(config).stem)
     with Bars() as bars:
-        report = run_chain(resolved, place, roots=roots, device=device, workers=workers,
-                           tell=click.echo, progress=bars)  # fmt: skip
+        report = run_chain(
+            resolved,
+            place,
+            roots=roots,
+            device=device,
+            workers=workers,
+            tell=click.echo,
+            progress=bars,
+        )
     click.echo(f"\n{report.text}\n")
     for file in report.files:
         click.echo(f"written: {file}")

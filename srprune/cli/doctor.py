@@ -26,16 +26,20 @@ def doctor() -> None:
     """
     import torch
 
-    click.echo(f"srprune {version()}, Python {platform.python_version()}, "
-               f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-               f"{shutil.disk_usage('.').free / 1e9:.0f} GB free here")  # fmt: skip
+    click.echo(
+        f"srprune {version()}, Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"{shutil.disk_usage('.').free / 1e9:.0f} GB free here"
+    )
     for name in ("numpy", "pillow", "scikit-image", "scipy", "pyarrow", "pydantic", "safetensors"):
         click.echo(f"  {name} {version(name)}")
     cuda = torch.cuda.is_available()
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    click.echo(f"  torch {torch.__version__}, {torch.get_num_threads()} threads, CUDA "
-               + (f"yes: {', '.join(devices)}" if cuda else "no")
-               + (", MPS yes" if torch.backends.mps.is_available() else ""))  # fmt: skip
+    click.echo(
+        f"  torch {torch.__version__}, {torch.get_num_threads()} threads, CUDA "
+        + (f"yes: {', '.join(devices)}" if cuda else "no")
+        + (", MPS yes" if torch.backends.mps.is_available() else "")
+    )
     for name, cost in OPTIONAL.items():
         try:
             __import__(name)

@@ -31,9 +31,11 @@ def inspect(file: Path, as_json: bool) -> None:
         return
     click.echo(f"{header.kind} {header.fingerprint} (format {header.format})")
     groups = (
-        ("made from", header.parents), ("with", header.params),
-        ("by", header.made), ("facts", header.info),
-    )  # fmt: skip
+        ("made from", header.parents),
+        ("with", header.params),
+        ("by", header.made),
+        ("facts", header.info),
+    )
     for title, values in groups:
         for name, value in values.items():
             text = value if isinstance(value, str) else json.dumps(value)
@@ -59,8 +61,10 @@ def _figures(file: Path, kind: str) -> list[str]:
     if kind == "ScoreTable":
         scores_N = ScoreTable.read(file).scores_N
         points = np.quantile(scores_N, (0, 0.05, 0.25, 0.5, 0.75, 0.95, 1))
-        return [f"{len(scores_N):,} scores",
-                "0, 5, 25, 50, 75, 95, 100%: " + ", ".join(f"{p:.4g}" for p in points)]  # fmt: skip
+        return [
+            f"{len(scores_N):,} scores",
+            "0, 5, 25, 50, 75, 95, 100%: " + ", ".join(f"{p:.4g}" for p in points),
+        ]
     if kind == "CoreSet":
         coreset = CoreSet.read(file)
         return [f"{len(coreset):,} of {coreset.header.params['num_patches']:,} patches"]

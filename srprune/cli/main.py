@@ -80,8 +80,9 @@ def main() -> NoReturn:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted. Give the same command again to go on (train: with --resume).",
-              INTERRUPTED)  # fmt: skip
+        _fail(
+            "interrupted. Give the same command again to go on (train: with --resume).", INTERRUPTED
+        )
     except BrokenPipeError:  # the reader of our output went away, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -96,8 +97,11 @@ def main() -> NoReturn:
 
 def _our_fault(error: Exception) -> NoReturn:
     traceback.print_exc()
-    _fail(f"srprune itself failed ({type(error).__name__}); this is our fault, not yours. "
-          "Please report it with the lines above.", 1)  # fmt: skip
+    _fail(
+        f"srprune itself failed ({type(error).__name__}); this is our fault, not yours. "
+        "Please report it with the lines above.",
+        1,
+    )
 
 
 def _fail(message: str, status: int) -> NoReturn:

@@ -25,20 +25,32 @@ def _roots(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) 
 
 
 workspace = click.option(
-    "-w", "--workspace", type=click.Path(path_type=Path, file_okay=False), callback=_workspace,
+    "-w",
+    "--workspace",
+    type=click.Path(path_type=Path, file_okay=False),
+    callback=_workspace,
     help="Folder of all artifacts. [default: $SRPRUNE_WORKSPACE or ./workspace]",
-)  # fmt: skip
+)
 roots = click.option(
-    "--data", "roots", type=click.Path(path_type=Path), multiple=True, callback=_roots,
+    "--data",
+    "roots",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    callback=_roots,
     help="Folder that holds benchmarks, as ROOT/Set5/HR. [default: $SRPRUNE_DATA and .]",
-)  # fmt: skip
-scale = click.option("--scale", type=int, callback=lambda c, p, v: check_scale(v),
-                     help="2, 3 or 4.")  # fmt: skip
-device = click.option("--device", default="auto", show_default=True,
-                      help="auto, cpu, cuda or mps.")  # fmt: skip
+)
+scale = click.option(
+    "--scale", type=int, callback=lambda c, p, v: check_scale(v), help="2, 3 or 4."
+)
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-overrides = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE",
-                         help="Change a config key, such as --set budget.steps=2000.")  # fmt: skip
+overrides = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a config key, such as --set budget.steps=2000.",
+)
 
 
 def check_scale(value: int | None) -> int | None:

@@ -23,13 +23,19 @@ CORES = os.cpu_count() or 1
 @click.option("--stride", default=240, show_default=True, help="Distance of patches, HR px.")
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
 @click.option("--write-patches", is_flag=True, help="Also write every patch as a PNG file.")
-@click.option("--workers", default=CORES, show_default="cores", type=click.IntRange(min=1),
-              help="Threads.")  # fmt: skip
+@click.option(
+    "--workers", default=CORES, show_default="cores", type=click.IntRange(min=1), help="Threads."
+)
 @options.workspace
 def extract(
-    images: str, size: int, stride: int, skip_bad: bool, write_patches: bool, workers: int,
+    images: str,
+    size: int,
+    stride: int,
+    skip_bad: bool,
+    write_patches: bool,
+    workers: int,
     workspace: Workspace,
-) -> None:  # fmt: skip
+) -> None:
     """Cut a folder of HR images into patches (sub-images).
 
     IMAGES is searched with its subfolders; 'photos' takes the photographs inside scikit-image.
@@ -46,8 +52,15 @@ def extract(
 
     config = ExtractConfig.model_construct(size=size, stride=stride)  # the stage checks
     with Bars() as bars:
-        index = stage(ImageSource.find(images), config, workspace, skip_bad=skip_bad,
-                      write_patches=write_patches, workers=workers, progress=bars)  # fmt: skip
+        index = stage(
+            ImageSource.find(images),
+            config,
+            workspace,
+            skip_bad=skip_bad,
+            write_patches=write_patches,
+            workers=workers,
+            progress=bars,
+        )
     say.extracted(index, workspace)
 
 
@@ -60,9 +73,15 @@ def extract(
 @options.device
 @options.workspace
 def pretrain(
-    config: str, name: str | None, scale: int | None, overrides: tuple[str, ...],
-    resume: bool, restart: bool, device: str, workspace: Workspace,
-) -> None:  # fmt: skip
+    config: str,
+    name: str | None,
+    scale: int | None,
+    overrides: tuple[str, ...],
+    resume: bool,
+    restart: bool,
+    device: str,
+    workspace: Workspace,
+) -> None:
     """Train the scoring model (SRCNN) on all patches.
 
     The patches of 5% of the images validate and are not trained on.
@@ -84,26 +103,46 @@ def pretrain(
     with Bars() as bars:
         job = plan_pretraining(settings, workspace, name=name, progress=bars)
         say.planned(job, where)
-        fit(job, device=where, resume=resume, restart=restart,
-            validate=held_out_validation(settings, job.pool, where), progress=bars)  # fmt: skip
+        fit(
+            job,
+            device=where,
+            resume=resume,
+            restart=restart,
+            validate=held_out_validation(settings, job.pool, where),
+            progress=bars,
+        )
     say.trained(job)
 
 
 @click.command()
-@click.option("--method", default="mse", show_default=True,
-              help="mse, bicubic, sobel, laplacian or random.")  # fmt: skip
+@click.option(
+    "--method", default="mse", show_default=True, help="mse, bicubic, sobel, laplacian or random."
+)
 @options.scale
 @click.option("--scorer", help="Scoring model, where there are several.")
-@click.option("--include-rim", is_flag=True,
-              help="Score the rim that zero padding spoils, too; see docs/protocol.md.")  # fmt: skip
-@click.option("--batch", default=4, show_default=True, type=click.IntRange(min=1),
-              help="Patches at a time; changes no score by more than 1e-5.")  # fmt: skip
+@click.option(
+    "--include-rim",
+    is_flag=True,
+    help="Score the rim that zero padding spoils, too; see docs/protocol.md.",
+)
+@click.option(
+    "--batch",
+    default=4,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Patches at a time; changes no score by more than 1e-5.",
+)
 @options.device
 @options.workspace
 def score(
-    method: str, scale: int | None, scorer: str | None, include_rim: bool, batch: int,
-    device: str, workspace: Workspace,
-) -> None:  # fmt: skip
+    method: str,
+    scale: int | None,
+    scorer: str | None,
+    include_rim: bool,
+    batch: int,
+    device: str,
+    workspace: Workspace,
+) -> None:
     """Give every patch one number; higher is harder.
 
     mse is the paper's: the error of SRCNN's reconstruction. The others need no scoring model.
@@ -117,27 +156,49 @@ def score(
     from srprune.stages.score import score as stage
 
     with Bars() as bars:
-        name, table = stage(workspace, method=method, scale=scale, scorer=scorer,
-                            include_rim=include_rim, batch=batch, device=device,
-                            progress=bars)  # fmt: skip
+        name, table = stage(
+            workspace,
+            method=method,
+            scale=scale,
+            scorer=scorer,
+            include_rim=include_rim,
+            batch=batch,
+            device=device,
+            progress=bars,
+        )
     say.scored(name, table, workspace)
 
 
 @click.command()
 @click.option("--ratio", type=float, required=True, help="Share of all patches to keep.")
-@click.option("--offset", type=float, default=0.0, show_default=True,
-              help="Share of all patches to skip at the start of the order.")  # fmt: skip
-@click.option("--rule", default="des", show_default=True,
-              help="des (hardest first), asc (easiest first) or random.")  # fmt: skip
+@click.option(
+    "--offset",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Share of all patches to skip at the start of the order.",
+)
+@click.option(
+    "--rule",
+    default="des",
+    show_default=True,
+    help="des (hardest first), asc (easiest first) or random.",
+)
 @click.option("--scores", help="Score table, where there are several.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0),
-              help="Of the rule random.")  # fmt: skip
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of the rule random."
+)
 @options.as_json
 @options.workspace
 def select(
-    ratio: float, offset: float, rule: str, scores: str | None, seed: int, as_json: bool,
+    ratio: float,
+    offset: float,
+    rule: str,
+    scores: str | None,
+    seed: int,
+    as_json: bool,
     workspace: Workspace,
-) -> None:  # fmt: skip
+) -> None:
     """Choose a core-set from the scores.
 
     The paper's refined core-set skips the hardest 5% and keeps the next 50%.
@@ -150,14 +211,20 @@ def select(
     from srprune.cli import say
     from srprune.stages.coresets import select as stage
 
-    say.selected(stage(workspace, rule=rule, ratio=ratio, offset=offset, seed=seed, scores=scores),
-                 workspace, as_json)  # fmt: skip
+    say.selected(
+        stage(workspace, rule=rule, ratio=ratio, offset=offset, seed=seed, scores=scores),
+        workspace,
+        as_json,
+    )
 
 
 @click.command()
 @click.option("--config", required=True, help="Training config, such as fsrcnn_x2.yaml.")
-@click.option("--coreset", type=click.Path(path_type=Path),
-              help="Core-set file to train on, instead of the config's pruning.")  # fmt: skip
+@click.option(
+    "--coreset",
+    type=click.Path(path_type=Path),
+    help="Core-set file to train on, instead of the config's pruning.",
+)
 @click.option("--name", help="Of the run. [default: CONFIG__CORE-SET__seedN]")
 @click.option("--dry-run", is_flag=True, help="Print config and steps, and stop.")
 @options.overrides
@@ -166,10 +233,17 @@ def select(
 @options.device
 @options.workspace
 def train(
-    config: str, coreset: Path | None, name: str | None, dry_run: bool,
-    overrides: tuple[str, ...], resume: bool, restart: bool, roots: list[Path], device: str,
+    config: str,
+    coreset: Path | None,
+    name: str | None,
+    dry_run: bool,
+    overrides: tuple[str, ...],
+    resume: bool,
+    restart: bool,
+    roots: list[Path],
+    device: str,
     workspace: Workspace,
-) -> None:  # fmt: skip
+) -> None:
     """Train a network on a core-set, step-matched to the full set or not.
 
     The config's pruning names the core-set; it is made from the scores if it is not there yet.
@@ -188,39 +262,70 @@ def train(
     settings = load(find_config(config), TrainConfig, overrides)
     where = pick_device(device)
     with Bars() as bars:
-        job = plan_training(settings, workspace, stem=Path(config).stem, name=name,
-                            coreset=coreset, progress=bars)  # fmt: skip
+        job = plan_training(
+            settings, workspace, stem=Path(config).stem, name=name, coreset=coreset, progress=bars
+        )
         if dry_run:
             click.echo(dump(settings))
         say.planned(job, where)
         if not dry_run:
-            fit(job, device=where, resume=resume, restart=restart,
-                validate=validation(settings, roots, where), progress=bars)  # fmt: skip
+            fit(
+                job,
+                device=where,
+                resume=resume,
+                restart=restart,
+                validate=validation(settings, roots, where),
+                progress=bars,
+            )
             say.trained(job)
 
 
 @click.command("eval")
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option("--benchmark", "benchmarks", multiple=True,
-              help="set5, set14, bsd100, urban100, photos or a folder of HR images; again for "
-              "more. [default: those of the paper that are there]")  # fmt: skip
-@click.option("--protocol", type=click.Choice(["rgb8@1", "y@1"]), default="rgb8@1",
-              show_default=True, help="How figures are measured; see docs/protocol.md.")  # fmt: skip
+@click.option(
+    "--benchmark",
+    "benchmarks",
+    multiple=True,
+    help="set5, set14, bsd100, urban100, photos or a folder of HR images; again for "
+    "more. [default: those of the paper that are there]",
+)
+@click.option(
+    "--protocol",
+    type=click.Choice(["rgb8@1", "y@1"]),
+    default="rgb8@1",
+    show_default=True,
+    help="How figures are measured; see docs/protocol.md.",
+)
 @options.scale
-@click.option("--per-image/--means-only", default=True, show_default=True,
-              help="A row for every image, or means alone.")  # fmt: skip
+@click.option(
+    "--per-image/--means-only",
+    default=True,
+    show_default=True,
+    help="A row for every image, or means alone.",
+)
 @click.option("--allow-leak", is_flag=True, help="Measure on training images too.")
-@click.option("--save-images", type=click.Path(path_type=Path, file_okay=False),
-              help="Folder for the SR images.")  # fmt: skip
+@click.option(
+    "--save-images",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the SR images.",
+)
 @options.as_json
 @options.roots
 @options.device
 @options.workspace
 def evaluate(
-    models: tuple[str, ...], benchmarks: tuple[str, ...], protocol: str, scale: int | None,
-    per_image: bool, allow_leak: bool, save_images: Path | None, as_json: bool,
-    roots: list[Path], device: str, workspace: Workspace,
-) -> None:  # fmt: skip
+    models: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    protocol: str,
+    scale: int | None,
+    per_image: bool,
+    allow_leak: bool,
+    save_images: Path | None,
+    as_json: bool,
+    roots: list[Path],
+    device: str,
+    workspace: Workspace,
+) -> None:
     """Measure PSNR-Y and SSIM-Y of models on benchmarks.
 
     MODEL is 'bicubic', a run by name or folder, or a weights file; without it, the only run.
@@ -240,9 +345,18 @@ def evaluate(
     with Bars() as bars:
         for model in models or (None,):
             candidate = open_candidate(model, workspace, scale, where)
-            tables.append(evaluate_model(candidate, found, workspace, protocol=protocol,
-                                         device=where, allow_leak=allow_leak,
-                                         save_images=save_images, progress=bars))  # fmt: skip
+            tables.append(
+                evaluate_model(
+                    candidate,
+                    found,
+                    workspace,
+                    protocol=protocol,
+                    device=where,
+                    allow_leak=allow_leak,
+                    save_images=save_images,
+                    progress=bars,
+                )
+            )
     if as_json:
         click.echo(json.dumps([say.as_json(table) for table in tables], indent=1))
     for table in tables if not as_json else []:

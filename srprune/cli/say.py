@@ -25,13 +25,16 @@ def extracted(index: PatchIndex, workspace: Workspace) -> None:
     """After ``extract``."""
     assert index.header is not None
     pixels = sum(image.height * image.width for image in index.images)
-    click.echo(f"{len(index):,} patches of {index.size} px (stride {index.stride}) from "
-               f"{len(index.images):,} images, {pixels / 1e6:.1f} Mpx")  # fmt: skip
+    click.echo(
+        f"{len(index):,} patches of {index.size} px (stride {index.stride}) from "
+        f"{len(index.images):,} images, {pixels / 1e6:.1f} Mpx"
+    )
     counts = Counter(index.patches_per_image.tolist())
     shown = counts.most_common(8)
     more = f", {len(counts) - len(shown)} other counts" if len(counts) > len(shown) else ""
-    click.echo("patches per image: "
-               + ", ".join(f"{n} x {times:,} images" for n, times in shown) + more)  # fmt: skip
+    click.echo(
+        "patches per image: " + ", ".join(f"{n} x {times:,} images" for n, times in shown) + more
+    )
     for name, why in index.header.info["skipped"].items():
         click.echo(f"skipped: {name} {why}")
     for names in index.header.info["same_content"]:
@@ -45,8 +48,10 @@ def planned(job: Job, device: Device) -> None:
 
     config = job.config
     network, _ = build(config.model, config.scale, config.model_args)
-    click.echo(f"{config.model} x{config.scale}, {parameter_count(network):,} parameters, "
-               f"seed {config.seed}, on {device}")  # fmt: skip
+    click.echo(
+        f"{config.model} x{config.scale}, {parameter_count(network):,} parameters, "
+        f"seed {config.seed}, on {device}"
+    )
     click.echo(f"core-set: {job.train_set}, {job.num_bytes / 1e6:,.0f} MB of pixels")
     click.echo(str(job.plan))
 
@@ -65,8 +70,10 @@ def trained(job: Job) -> None:
 def scored(name: str, table: ScoreTable, workspace: Workspace) -> None:
     """After ``score``."""
     low, middle, high = np.quantile(table.scores_N, (0, 0.5, 1))
-    click.echo(f"{len(table):,} patches scored by {table.method}: "
-               f"lowest {low:.4g}, median {middle:.4g}, highest {high:.4g}")  # fmt: skip
+    click.echo(
+        f"{len(table):,} patches scored by {table.method}: "
+        f"lowest {low:.4g}, median {middle:.4g}, highest {high:.4g}"
+    )
     click.echo(f"scores: {workspace.scores(name)}")
 
 
@@ -98,17 +105,21 @@ def selected(selection: Selection, workspace: Workspace, as_json: bool) -> None:
         click.echo(json.dumps(facts, indent=1))
         return
     kept = facts["num_kept"]
-    click.echo(f"N {facts['num_patches']:,}, skipped {facts['num_skipped']:,}, "
-               f"kept {kept:,} ({kept / facts['num_patches']:.1%})")  # fmt: skip
+    click.echo(
+        f"N {facts['num_patches']:,}, skipped {facts['num_skipped']:,}, "
+        f"kept {kept:,} ({kept / facts['num_patches']:.1%})"
+    )
     if selection.score_range:
         low, high = selection.score_range
         click.echo(f"scores kept: {low:.4g} to {high:.4g}")
     if selection.loss_share is not None:
         click.echo(f"share of the sum of scores: {selection.loss_share:.1%}")
     share = facts["image_share"]
-    click.echo(f"share of each image: lowest {share['lowest']:.0%}, median {share['median']:.0%}, "
-               f"highest {share['highest']:.0%}; {share['images_without']} images lose all "
-               "their patches")  # fmt: skip
+    click.echo(
+        f"share of each image: lowest {share['lowest']:.0%}, median {share['median']:.0%}, "
+        f"highest {share['highest']:.0%}; {share['images_without']} images lose all "
+        "their patches"
+    )
     click.echo(f"unique pixels covered: {selection.pixel_share:.1%}")
     click.echo(f"core-set: {workspace.coreset(selection.name)}")
 

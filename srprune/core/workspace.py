@@ -91,8 +91,9 @@ def the_one(candidates: list[Path], what: str, option: str, make: str) -> Path:
     if not candidates:
         raise MissingArtifact(f"there is no {what} yet. Run '{make}' first.")
     if len(candidates) > 1:
-        names = ", ".join(path.stem if path.suffix == ".parquet" else path.name
-                          for path in candidates)  # fmt: skip
+        names = ", ".join(
+            path.stem if path.suffix == ".parquet" else path.name for path in candidates
+        )
         raise InputError(
             f"there are {len(candidates)} {what}s: {names}. Choose one: {option} NAME."
         )

@@ -42,9 +42,17 @@ PAPER = ("set5", "set14", "bsd100", "urban100")
 # Photographs inside scikit-image's wheel: always there, offline. Held out: the four that no
 # demo trains on. The two motorcycle images are a stereo pair, so both stand on one side.
 PHOTOS_TRAIN = (
-    "astronaut.png", "brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png",
-    "moon.png", "motorcycle_left.png", "motorcycle_right.png", "retina.jpg",
-)  # fmt: skip
+    "astronaut.png",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+    "retina.jpg",
+)
 PHOTOS_HELD_OUT = ("camera.png", "chelsea.png", "coffee.png", "rocket.jpg")
 PHOTOS = "photos"
 
@@ -115,8 +123,9 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
         )
     folder = Path(name)
     if folder.is_dir():
-        return Benchmark(folder.resolve().name, folder.resolve().name, folder,
-                         tuple(list_images(folder)))  # fmt: skip
+        return Benchmark(
+            folder.resolve().name, folder.resolve().name, folder, tuple(list_images(folder))
+        )
     if folder.name != name:  # written like a path
         raise InputError(f"there is no folder {name} to evaluate on.")
     raise unknown("benchmark", name, [*BENCHMARKS, PHOTOS])

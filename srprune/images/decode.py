@@ -43,8 +43,26 @@ SUFFIXES = {
 }
 MAX_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb (twice its warning)
 
-_OTHER_IMAGES = {".gif", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".jxl", ".exr", ".hdr", ".ppm",
-                 ".pgm", ".tga", ".psd", ".dng", ".cr2", ".nef", ".svg", ".ico"}  # fmt: skip
+_OTHER_IMAGES = {
+    ".gif",
+    ".jp2",
+    ".j2k",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".exr",
+    ".hdr",
+    ".ppm",
+    ".pgm",
+    ".tga",
+    ".psd",
+    ".dng",
+    ".cr2",
+    ".nef",
+    ".svg",
+    ".ico",
+}
 
 
 def list_images(folder: Path) -> list[str]:

@@ -40,8 +40,9 @@ def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Dom
         raise InputError(f"{model} is built for the scales {kind.spec.scales}, not for {scale}.")
     _check_args(model, kind, args)
     network = kind(scale=scale, **args).to(memory_format=torch.channels_last)
-    return network, Domain(args.get("channels", _default(kind, "channels")),
-                           kind.spec.pre_upsampled, scale)  # fmt: skip
+    return network, Domain(
+        args.get("channels", _default(kind, "channels")), kind.spec.pre_upsampled, scale
+    )
 
 
 def _default(kind: type[nn.Module], name: str) -> Any:

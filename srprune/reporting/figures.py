@@ -24,11 +24,17 @@ INNER = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LOSSES = ("mse", "bicubic")  # methods whose scores are a loss; of others we say "score"
 POINTS = 2000  # of the drawn curve: more than the pixels across a panel
 STYLE: Any = {
-    "font.family": "DejaVu Sans", "font.size": 9.5, "text.color": INK, "axes.labelcolor": INK,
-    "axes.edgecolor": "#888888", "xtick.color": INK, "ytick.color": INK,
-    "figure.constrained_layout.w_pad": 0.12, "figure.constrained_layout.h_pad": 0.08,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#888888",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.constrained_layout.w_pad": 0.12,
+    "figure.constrained_layout.h_pad": 0.08,
     "text.parse_math": False,
-}  # fmt: skip
+}
 
 
 class Window(NamedTuple):

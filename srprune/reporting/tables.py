@@ -20,9 +20,15 @@ from srprune.images.benchmarks import BENCHMARKS
 from srprune.reporting.comparison import Arm, Comparison, Estimate, RunResult, comparison
 
 __all__ = [
-    "Comparison", "RunResult", "comparison", "comparison_markdown", "comparison_text",
-    "csv_text", "evaluation_table", "json_text",
-]  # fmt: skip
+    "Comparison",
+    "RunResult",
+    "comparison",
+    "comparison_markdown",
+    "comparison_text",
+    "csv_text",
+    "evaluation_table",
+    "json_text",
+]
 
 ANECDOTE = "one seed is an anecdote: differences below about 0.05 dB mean nothing"
 

@@ -71,13 +71,18 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
         run,
         _stage(run.pretrain, {"scale": run.scale}),
         [
-            (name, seed, _stage(run.train, {"scale": run.scale, "seed": seed,
-                                            "pruning": _pruning(arm, seed)}))
+            (
+                name,
+                seed,
+                _stage(
+                    run.train, {"scale": run.scale, "seed": seed, "pruning": _pruning(arm, seed)}
+                ),
+            )
             for seed in run.seeds
             for name, arm in run.arms.items()
         ],
         Path(run.train.config).stem,
-    )  # fmt: skip
+    )
 
 
 def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
@@ -122,8 +127,9 @@ def run_chain(
     """
     run, where = resolved.run, pick_device(device)
     benchmarks = find_benchmarks(run.evaluate.benchmarks, roots)  # missing ones show at once
-    index = extract(ImageSource.find(run.images), run.extract, workspace, workers=workers,
-                    progress=progress)  # fmt: skip
+    index = extract(
+        ImageSource.find(run.images), run.extract, workspace, workers=workers, progress=progress
+    )
     tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
     ranked = {arm.score for arm in run.arms.values() if arm.rule not in UNRANKED and arm.ratio < 1}
     if "mse" in ranked:
@@ -132,23 +138,33 @@ def run_chain(
         fit(job, device=where, resume=True, validate=watch, progress=progress)
         tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
     for method in sorted(ranked):
-        name, _ = score(workspace, method=method, scale=run.scale, device=device,
-                        progress=progress)  # fmt: skip
+        name, _ = score(workspace, method=method, scale=run.scale, device=device, progress=progress)
         tell(f"scores {name}")
 
     results: list[RunResult] = []
     protocol = run.evaluate.protocol
-    bicubic = evaluate_model(open_candidate(BICUBIC, workspace, run.scale, where), benchmarks,
-                             workspace, protocol=protocol, device=where,
-                             progress=progress)  # fmt: skip
+    bicubic = evaluate_model(
+        open_candidate(BICUBIC, workspace, run.scale, where),
+        benchmarks,
+        workspace,
+        protocol=protocol,
+        device=where,
+        progress=progress,
+    )
     results.append(RunResult(BICUBIC, -1, 0, 0, bicubic.rows))
     for arm, seed, config in resolved.train:
         job = plan_training(config, workspace, stem=resolved.stem, progress=progress)
-        fit(job, device=where, resume=True, validate=validation(config, roots, where),
-            progress=progress)  # fmt: skip
+        fit(
+            job,
+            device=where,
+            resume=True,
+            validate=validation(config, roots, where),
+            progress=progress,
+        )
         candidate = open_candidate(str(job.folder), workspace, run.scale, where)
-        table = evaluate_model(candidate, benchmarks, workspace, protocol=protocol, device=where,
-                               progress=progress)  # fmt: skip
+        table = evaluate_model(
+            candidate, benchmarks, workspace, protocol=protocol, device=where, progress=progress
+        )
         results.append(RunResult(arm, seed, len(job.patch_ids), job.plan.steps, table.rows))
         tell(f"{arm}, seed {seed}: {len(job.patch_ids):,} patches, {job.plan.steps:,} steps")
     return write_report(

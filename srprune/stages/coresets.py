@@ -150,8 +150,9 @@ def _pixels(index: PatchIndex, ids: npt.NDArray[np.int64]) -> int:
     for number, image in enumerate(index.images):
         own = ids[index.image_N[ids] == number]
         mask = np.zeros((image.height // ALIGNMENT, image.width // ALIGNMENT), dtype=bool)
-        for top, left in zip(index.top_N[own] // ALIGNMENT, index.left_N[own] // ALIGNMENT,
-                             strict=True):  # fmt: skip
+        for top, left in zip(
+            index.top_N[own] // ALIGNMENT, index.left_N[own] // ALIGNMENT, strict=True
+        ):
             mask[top : top + side, left : left + side] = True
         covered += int(mask.sum())
     return covered * ALIGNMENT**2

@@ -63,8 +63,11 @@ def open_candidate(
         folder = the_one(workspace.runs(), "finished run", "srprune eval", "srprune train")
         path = folder / "weights.safetensors"
     else:
-        places = [Path(model), Path(model) / "weights.safetensors",
-                  workspace.run(model) / "weights.safetensors"]  # fmt: skip
+        places = [
+            Path(model),
+            Path(model) / "weights.safetensors",
+            workspace.run(model) / "weights.safetensors",
+        ]
         found = [place for place in places if place.is_file()]
         if not found:
             runs = ", ".join(run.name for run in workspace.runs()) or "none"

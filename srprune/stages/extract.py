@@ -51,8 +51,9 @@ class ImageSource:
     def fingerprint(self) -> str:
         """Over names, sizes and dates of the files: cheap, and enough to see a change."""
         stats = [(self.folder / name).stat() for name in self.names]
-        return digest(*(f"{n}\0{s.st_size}\0{s.st_mtime_ns}"
-                        for n, s in zip(self.names, stats, strict=True)))  # fmt: skip
+        return digest(
+            *(f"{n}\0{s.st_size}\0{s.st_mtime_ns}" for n, s in zip(self.names, stats, strict=True))
+        )
 
 
 def extract(
@@ -208,8 +209,9 @@ def _write_sub_images(
     folder = workspace.root / "sub_images" / "HR"
 
     def write(patch: int) -> None:
-        pixels = hr.crop(int(index.image_N[patch]), int(index.top_N[patch]),
-                         int(index.left_N[patch]), index.size)  # fmt: skip
+        pixels = hr.crop(
+            int(index.image_N[patch]), int(index.top_N[patch]), int(index.left_N[patch]), index.size
+        )
         with atomic_path(folder / names[patch]) as temporary:
             Image.fromarray(pixels).save(temporary, format="PNG", compress_level=3)
 
@@ -225,8 +227,10 @@ def sub_image_names(index: PatchIndex) -> list[str]:
     Only letters, digits, ``_`` and ``-``, so that every trainer's reader takes them; images whose
     names become equal by that get eight digits of their content.
     """
-    stems = [re.sub(r"[^A-Za-z0-9_-]+", "_", Path(image.path).with_suffix("").as_posix())
-             for image in index.images]  # fmt: skip
+    stems = [
+        re.sub(r"[^A-Za-z0-9_-]+", "_", Path(image.path).with_suffix("").as_posix())
+        for image in index.images
+    ]
     counts = Counter(stem.lower() for stem in stems)
     unique = [
         stem if counts[stem.lower()] == 1 else f"{stem}_{digest(image.path)[:8]}"

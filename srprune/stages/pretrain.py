@@ -29,9 +29,12 @@ CROPS = 64  # crops of held-out images that are measured
 
 
 def plan_pretraining(
-    config: TrainConfig, workspace: Workspace, *, name: str | None = None,
+    config: TrainConfig,
+    workspace: Workspace,
+    *,
+    name: str | None = None,
     progress: Progress = silent,
-) -> Job:  # fmt: skip
+) -> Job:
     """Plan the training of a scoring model.
 
     Raises:
@@ -80,9 +83,14 @@ def held_out_validation(
     if not len(ids):
         return None
     network, domain = build(config.model, config.scale, config.model_args)
-    sampler = CropSampler(ids, seed=config.seed, batch=CROPS,
-                          lr_patch=pool.index.size // config.scale, lr_crop=config.lr_crop,
-                          augment=False)  # fmt: skip
+    sampler = CropSampler(
+        ids,
+        seed=config.seed,
+        batch=CROPS,
+        lr_patch=pool.index.size // config.scale,
+        lr_crop=config.lr_crop,
+        augment=False,
+    )
     lr, hr = Batches(pool, sampler, config.lr_crop, device).at(0)
     x, target = domain.input(lr), domain.target(hr)
     rim = network.rim + 2 * config.scale

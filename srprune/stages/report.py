@@ -72,10 +72,14 @@ def write_report(
         except MissingDependency as error:
             missing.append(str(error))
         contact_sheet(
-            lambda i: hr.crop(int(index.image_N[i]), int(index.top_N[i]), int(index.left_N[i]),
-                              index.size),
-            scored.scores_N, sheet, method=scored.method, image_N=index.image_N,
-        )  # fmt: skip
+            lambda i: hr.crop(
+                int(index.image_N[i]), int(index.top_N[i]), int(index.left_N[i]), index.size
+            ),
+            scored.scores_N,
+            sheet,
+            method=scored.method,
+            image_N=index.image_N,
+        )
         files.append(sheet)
     return Report(comparison_text(table), files, missing)
 
