@@ -12,6 +12,7 @@ from srprune.cli import options
 from srprune.cli.progress import Bars
 from srprune.core.config import ExtractConfig, TrainConfig
 from srprune.core.configs import find_config
+from srprune.core.errors import MissingDependency
 from srprune.core.workspace import Workspace
 
 CORES = os.cpu_count() or 1
@@ -257,7 +258,7 @@ def train(
     from srprune.core.yaml_file import dump, load
     from srprune.models.device import pick_device
     from srprune.stages.fit import fit
-    from srprune.stages.train import plan_training, validation
+    from srprune.stages.train import plan_training, preview, validation
 
     settings = load(find_config(config), TrainConfig, overrides)
     where = pick_device(device)
@@ -268,16 +269,16 @@ def train(
         if dry_run:
             click.echo(dump(settings))
         say.planned(job, where)
-        if not dry_run:
-            fit(
-                job,
-                device=where,
-                resume=resume,
-                restart=restart,
-                validate=validation(settings, roots, where),
-                progress=bars,
-            )
-            say.trained(job)
+        if dry_run:
+            return
+        measure = validation(settings, roots, where)
+        fit(job, device=where, resume=resume, restart=restart, validate=measure, progress=bars)
+    say.trained(job)
+    try:
+        picture = preview(job, roots, where)
+        click.echo(f"preview: {picture}" if picture else "no preview: no validation benchmark")
+    except MissingDependency as error:
+        click.echo(f"no preview: {error}")
 
 
 @click.command("eval")

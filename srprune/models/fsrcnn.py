@@ -22,6 +22,7 @@ from srprune.models.network import ModelSpec, Network
 class FSRCNN(Network):
     """FSRCNN(d, s, m) on Y or RGB."""
 
+    last_layer = "last_part"
     spec = ModelSpec(
         name="fsrcnn",
         paper="Dong et al., Accelerating the Super-Resolution Convolutional Neural Network, "
@@ -61,7 +62,6 @@ class FSRCNN(Network):
             d, planes, 9, stride=scale, padding=4, output_padding=scale - 1
         )
         self.rim = (2 + m + math.ceil(4 / scale)) * scale
-        self.last_layer = self.last_part
         for layer in [*self.first_part, *self.mid_part]:
             if isinstance(layer, nn.Conv2d):
                 fan = layer.out_channels * layer.kernel_size[0] * layer.kernel_size[1]

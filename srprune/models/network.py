@@ -33,9 +33,9 @@ class Network(nn.Module):
     Attributes:
         spec: facts of the architecture.
         rim: HR px at each edge of the output that zero padding spoils.
-        last_layer: the layer that some recipes train at a lower rate.
+        last_layer: name of the layer that some recipes train at a lower rate.
     """
 
     spec: ClassVar[ModelSpec]
     rim: int
-    last_layer: nn.Module
+    last_layer: ClassVar[str]

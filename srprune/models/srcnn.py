@@ -24,6 +24,7 @@ _MIDDLE = {"9-1-5": 1, "9-3-5": 3, "9-5-5": 5}
 class SRCNN(Network):
     """SRCNN on Y or RGB."""
 
+    last_layer = "conv3"
     spec = ModelSpec(
         name="srcnn",
         paper="Dong et al., Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
@@ -55,7 +56,6 @@ class SRCNN(Network):
         self.conv2 = nn.Conv2d(64, 32, middle, padding=middle // 2)
         self.conv3 = nn.Conv2d(32, planes, 5, padding=2)
         self.rim = 4 + middle // 2 + 2
-        self.last_layer = self.conv3
         for layer in (self.conv1, self.conv2, self.conv3):
             if init == "published":
                 nn.init.normal_(layer.weight, std=0.001)

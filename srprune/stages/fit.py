@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,6 @@ class Job:
         patch_ids: those that are trained on.
         train_set: name of the core-set, or ``full``.
         parents: fingerprints of patch index and core-set.
-        plan: its steps.
-        num_bytes: uint8 pixels of those patches, HR and LR, overlaps counted once a patch.
-        params: everything that decides the weights.
     """
 
     folder: Path
@@ -52,36 +50,37 @@ class Job:
     patch_ids: npt.NDArray[np.int64]
     train_set: str
     parents: Mapping[str, str]
-    plan: StepPlan = field(init=False)
-    num_bytes: int = field(init=False)
-    params: dict[str, Any] = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Derive plan, bytes and params."""
-        pruning = self.config.pruning
-        plan = plan_steps(
+    @cached_property
+    def plan(self) -> StepPlan:
+        """How many steps it gets."""
+        return plan_steps(
             self.config.budget,
             batch=self.config.batch,
             num_full=len(self.pool),
             num_patches=len(self.patch_ids),
-            step_matching=pruning.step_matching,
+            step_matching=self.config.pruning.step_matching,
         )
-        size, scale = self.pool.index.size, self.config.scale
-        params = {
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of its patches, HR and LR, as uint8; overlaps count once a patch."""
+        size = self.pool.index.size
+        return len(self.patch_ids) * 3 * (size**2 + (size // self.config.scale) ** 2)
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """Everything that decides the weights, as plain values."""
+        return {
             "model": self.config.model,
             "model_args": self.config.model_args,
-            "scale": scale,
+            "scale": self.config.scale,
             "train_set": self.train_set,
             "num_patches": len(self.patch_ids),
-            "steps": plan.steps,
+            "steps": self.plan.steps,
             "seed": self.config.seed,
             "config": self.config.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
         }
-        object.__setattr__(self, "plan", plan)
-        object.__setattr__(
-            self, "num_bytes", len(self.patch_ids) * 3 * (size**2 + (size // scale) ** 2)
-        )
-        object.__setattr__(self, "params", params)
 
     @property
     def weights(self) -> Path:
@@ -180,6 +179,7 @@ def fit(
         state=job.state,
         folder=job.folder,
         device=device,
+        last_layer=network.last_layer,
         rim=rim,
         validate=validate,
         progress=progress,

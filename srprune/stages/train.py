@@ -19,13 +19,14 @@ from srprune.core.workspace import Workspace, coreset_name
 from srprune.data.patches import PatchPool
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import find_benchmark
-from srprune.models.build import build
+from srprune.models.build import build, load_weights
 from srprune.models.restorer import restorer_of
 from srprune.scoring import BY_RECONSTRUCTION
 from srprune.selection import RULES
 from srprune.stages.coresets import UNRANKED, read_scores, select
 from srprune.stages.fit import Job
 from srprune.stages.pool import open_pool
+from srprune.stages.preview import write_preview
 from srprune.training.loop import Validate
 
 FULL = "full"
@@ -117,3 +118,18 @@ def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> 
         return {metric: value for (_, metric), value in benchmark_means(rows).items()}
 
     return measure
+
+
+def preview(job: Job, roots: list[Path], device: torch.device) -> Path | None:
+    """Picture a finished run on its validation benchmark; None where it has none.
+
+    Raises:
+        MissingDependency: torchvision is not there, or was built for another torch.
+    """
+    if job.config.validation.benchmark is None:
+        return None
+    network, domain, header = load_weights(job.weights)
+    restorer = restorer_of(job.config.model, network.to(device), domain, header.fingerprint)
+    path = job.folder / "preview.png"
+    write_preview(restorer, find_benchmark(job.config.validation.benchmark, roots), path, device)
+    return path

@@ -38,6 +38,7 @@ def train(
     state: StateFile,
     folder: Path,
     device: torch.device,
+    last_layer: str | None = None,
     rim: int = 0,
     validate: Validate | None = None,
     progress: Progress = silent,
@@ -52,6 +53,7 @@ def train(
         state: the checkpoint, read if it exists and written on the way.
         folder: gets ``log.csv`` and ``validation.csv``.
         device: where the state is loaded to.
+        last_layer: name of the layer that ``optimizer.last_layer_lr`` is for.
         rim: px at each edge of the output that the loss leaves out.
         validate: network -> figures by name, measured every ``config.validation.every`` steps.
         progress: told after each step.
@@ -60,7 +62,7 @@ def train(
         InputError: the loss is no longer finite.
         ArtifactMismatch: the checkpoint is of another run.
     """
-    optimizer = make_adam(network, config.optimizer)
+    optimizer = make_adam(network, config.optimizer, last_layer)
     criterion = LOSSES[config.loss]
     first, loss_sum = state.load(network, optimizer, device) if state.path.exists() else (0, 0.0)
     log = CsvLog(folder / "log.csv", ("step", "lr", "loss", "seconds"), first)
@@ -110,9 +112,11 @@ def inside(image_BCHW: Tensor, rim: int) -> Tensor:
     return image_BCHW[:, :, rim:-rim, rim:-rim] if rim else image_BCHW
 
 
-def make_adam(network: nn.Module, config: AdamConfig) -> torch.optim.Optimizer:
-    """Adam with the last layer at its own share of the rate; ``peak_lr`` is what it starts from."""
-    last = list(getattr(network, "last_layer", nn.Module()).parameters())
+def make_adam(
+    network: nn.Module, config: AdamConfig, last_layer: str | None
+) -> torch.optim.Optimizer:
+    """Adam, the last layer at its own share of the rate; ``peak_lr`` is what each starts from."""
+    last = list(network.get_submodule(last_layer).parameters()) if last_layer else []
     others = [p for p in network.parameters() if all(p is not q for q in last)]
     groups = [
         {"params": others, "peak_lr": config.lr},
