@@ -11,6 +11,7 @@ import click
 from srprune.cli import options
 from srprune.core.artifact import read_header
 from srprune.core.registry import Table
+from srprune.core.weights import read_weights_header
 
 SHOWN = 60  # characters of a value in the plain form
 
@@ -24,8 +25,9 @@ def inspect(file: Path, as_json: bool) -> None:
     \b
     Example:
       srprune inspect workspace/scores/mse_x2.parquet
+      srprune inspect workspace/scorers/srcnn_x2/weights.safetensors
     """
-    header = read_header(file)
+    header = read_weights_header(file) if file.suffix == ".safetensors" else read_header(file)
     if as_json:
         click.echo(json.dumps(asdict(header), indent=1))
         return

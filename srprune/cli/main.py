@@ -20,6 +20,17 @@ from srprune.core.provenance import version
 
 INTERRUPTED = 130
 
+# What the file system may refuse; a stage that knows more about it says it in better words.
+SURROUNDINGS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+}
+
 # In the order of the pipeline, which is the order of --help.
 COMMANDS = {
     "extract": "srprune.cli.pipeline:extract",
@@ -77,22 +88,34 @@ def main() -> NoReturn:
     except SrpruneError as error:
         _fail(str(error), error.exit_status)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _usage(error)
     except (click.Abort, KeyboardInterrupt):
         _fail(
-            "interrupted. Give the same command again to go on (train: with --resume).", INTERRUPTED
+            "interrupted. Give the same command again to go on; pretrain and train need --resume.",
+            INTERRUPTED,
         )
     except BrokenPipeError:  # the reader of our output went away, such as head
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EFBIG):
+        if error.errno not in SURROUNDINGS:
             _our_fault(error)
         _fail(f"{error.strerror}: {error.filename or 'while writing'}.", 2)
     except Exception as error:
         _our_fault(error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _usage(error: click.ClickException) -> NoReturn:
+    """One line where click would write four; the help itself where nothing was asked for."""
+    if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):  # click >= 8.2
+        error.show()
+        sys.exit(error.exit_code)
+    context = getattr(error, "ctx", None)
+    message = " ".join(error.format_message().split())
+    end = "" if message.endswith((".", "?")) else "."
+    hint = f" See '{context.command_path} --help'." if context else ""
+    _fail(message + end + hint, error.exit_code)
 
 
 def _our_fault(error: Exception) -> NoReturn:

@@ -85,7 +85,7 @@ def pretrain(
 ) -> None:
     """Train the scoring model (SRCNN) on all patches.
 
-    The patches of 5% of the images validate and are not trained on.
+    Whole images with about 5% of the patches validate and are not trained on.
 
     \b
     Example:
@@ -120,6 +120,7 @@ def pretrain(
     "--method", default="mse", show_default=True, help="mse, bicubic, sobel, laplacian or random."
 )
 @options.scale
+@click.option("--name", help="Of the score table. [default: METHOD_xSCALE or METHOD]")
 @click.option("--scorer", help="Scoring model, where there are several.")
 @click.option(
     "--include-rim",
@@ -131,16 +132,19 @@ def pretrain(
     default=4,
     show_default=True,
     type=click.IntRange(min=1),
-    help="Patches at a time; changes no score by more than 1e-5.",
+    help="Patches at a time; changes no score by more than 1e-5 of its value.",
 )
+@click.option("--restart", is_flag=True, help="Replace a table that was made otherwise.")
 @options.device
 @options.workspace
 def score(
     method: str,
     scale: int | None,
+    name: str | None,
     scorer: str | None,
     include_rim: bool,
     batch: int,
+    restart: bool,
     device: str,
     workspace: Workspace,
 ) -> None:
@@ -163,6 +167,8 @@ def score(
             scale=scale,
             scorer=scorer,
             include_rim=include_rim,
+            name=name,
+            restart=restart,
             batch=batch,
             device=device,
             progress=bars,

@@ -28,6 +28,7 @@ from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact
 FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
 _KEY = b"srprune"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)  # what pyarrow raises on bad bytes
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -100,7 +101,7 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"no space left to write {path} ({error.strerror}). Free some space, "
                 "or choose another --workspace."
             ) from error
-        if isinstance(error, PermissionError):
+        if isinstance(error, PermissionError) or error.errno == errno.EROFS:
             raise StorageError(
                 f"no permission to write {path}. Choose another --workspace, "
                 "or change the folder's permissions."
@@ -108,6 +109,11 @@ def storage_errors(path: Path) -> Iterator[None]:
         if isinstance(error, (NotADirectoryError, FileExistsError)):
             raise StorageError(
                 f"cannot write {path}: a file stands where a folder must be. Move it away, "
+                "or choose another --workspace."
+            ) from error
+        if isinstance(error, IsADirectoryError):
+            raise StorageError(
+                f"cannot write {path}: a folder stands where a file must be. Move it away, "
                 "or choose another --workspace."
             ) from error
         raise
@@ -130,6 +136,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
             yield temporary
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
+            # as readable as the folder: some writers make files that only their owner may read
+            os.chmod(temporary, path.parent.stat().st_mode & 0o666)
             os.replace(temporary, path)
             _sync_folder(path.parent)
         finally:
@@ -139,10 +147,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def _sweep(path: Path) -> None:
     """Remove what killed processes left of earlier attempts at the same file."""
     for leftover in path.parent.glob(f".{path.name}.*.part"):
-        with contextlib.suppress(ValueError, ProcessLookupError, PermissionError):
+        try:
             os.kill(int(leftover.name.split(".")[-2]), 0)
-            continue  # its writer is alive
-        leftover.unlink(missing_ok=True)
+        except PermissionError:
+            continue  # its writer is alive, and another user's
+        except (ValueError, OverflowError, ProcessLookupError):
+            leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -207,31 +217,28 @@ def read_header(path: Path) -> Header:
         MissingArtifact: there is no such file.
         ArtifactError: it is not an artifact of srprune, or of a newer format.
     """
+    if path.is_dir():
+        raise ArtifactError(f"{path} is a folder; a Parquet file of srprune was expected.")
     try:
         metadata = pq.read_schema(path).metadata or {}
     except FileNotFoundError:
         raise MissingArtifact(f"there is no file {path}.") from None
-    except IsADirectoryError:
-        raise ArtifactError(
-            f"{path} is a folder; a Parquet file of srprune was expected."
-        ) from None
     except PermissionError:
         raise StorageError(f"no permission to read {path}.") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path} is not a readable Parquet file ({_first(error)}).") from error
     if _KEY not in metadata:
         raise ArtifactError(f"{path} is a Parquet file, but srprune did not write it.")
     try:
         raw = json.loads(metadata[_KEY])
-        known = {key: raw[key] for key in Header.__dataclass_fields__}
-    except (ValueError, KeyError) as error:
+        if raw["format"] != FORMAT:
+            raise ArtifactError(
+                f"{path} has format {raw['format']}; this srprune reads format {FORMAT}. "
+                "Make the file again, or use the srprune that wrote it."
+            )
+        return Header(**{key: raw[key] for key in Header.__dataclass_fields__})
+    except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"the srprune header of {path} is damaged ({error}).") from error
-    if raw["format"] != FORMAT:
-        raise ArtifactError(
-            f"{path} has format {raw['format']}; this srprune reads format {FORMAT}. "
-            "Make the file again, or use the srprune that wrote it."
-        )
-    return Header(**known)
 
 
 def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
@@ -250,7 +257,7 @@ def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any
             name: np.asarray(table.column(name).to_numpy(zero_copy_only=False))
             for name in table.column_names
         }
-    except (pa.ArrowInvalid, OSError) as error:
+    except _DAMAGE as error:
         raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
     if fingerprint(kind, header.parents, header.params, columns) != header.fingerprint:
         raise ArtifactError(

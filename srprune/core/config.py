@@ -13,12 +13,15 @@ Scale = Literal[2, 3, 4]
 Protocol = Literal["rgb8@1", "y@1"]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Strict(BaseModel):
-    """Base of all configs: frozen, no unknown keys, defaults checked too."""
+    """Base of all configs: frozen, no unknown keys, finite numbers, defaults checked too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class ExtractConfig(Strict):
@@ -75,7 +78,7 @@ class AdamConfig(Strict):
     """Adam (Kingma and Ba 2015)."""
 
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     last_layer_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Factor on the learning rate of the last layer (0.1 in the SRCNN and FSRCNN papers)."""

@@ -80,6 +80,7 @@ class CoreSet:
         total = int(header.params["num_patches"])
         if (
             ids is None
+            or ids.dtype != np.int64
             or not len(ids)
             or ids[0] < 0
             or ids[-1] >= total

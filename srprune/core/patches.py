@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import Header, digest, read_table, write_table
+from srprune.core.errors import ArtifactError
 
 ALIGNMENT = 12  # least common multiple of the scales 2, 3 and 4: one grid serves all three
+_COLUMNS = ("image", "top", "left", "image_height", "image_width", "image_content")
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,8 @@ class PatchIndex:
             ArtifactError: it is damaged or of another kind.
         """
         header, columns = read_table(path, "PatchIndex")
+        if not set(_COLUMNS) <= set(columns) or not len(columns["image"]):
+            raise ArtifactError(f"{path} must have the columns {', '.join(_COLUMNS)} and a row.")
         names = columns["image"]
         starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
         images = tuple(

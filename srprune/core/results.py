@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from srprune.core.artifact import Header, read_table, write_table
-from srprune.core.errors import InputError
+from srprune.core.errors import ArtifactError, InputError
 
 METRICS = ("psnr_y", "ssim_y")  # both: higher is better
 
@@ -89,6 +89,9 @@ class EvalTable:
             ArtifactError: it is damaged or of another kind.
         """
         header, columns = read_table(path, "EvalTable")
+        names = [field.name for field in fields(EvalRow)]
+        if list(columns) != names:
+            raise ArtifactError(f"{path} must have the columns {', '.join(names)}.")
         rows = tuple(
             EvalRow(**dict(zip(columns, values, strict=True)))
             for values in zip(*(column.tolist() for column in columns.values()), strict=True)

@@ -82,7 +82,12 @@ class ScoreTable:
             check_parent(path, header, "patches", patches, "Run 'srprune score' again.")
         scores_N = columns.get("score")
         ids_N = columns.get("patch_id")
-        if scores_N is None or ids_N is None or not np.array_equal(ids_N, np.arange(len(ids_N))):
+        if (
+            scores_N is None
+            or scores_N.dtype != np.float64
+            or ids_N is None
+            or not np.array_equal(ids_N, np.arange(len(ids_N)))
+        ):
             raise ArtifactError(f"{path} must have the columns patch_id (0, 1, 2, ...) and score.")
         _check_finite(scores_N, path)
         return cls(scores_N, header)

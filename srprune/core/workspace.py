@@ -102,7 +102,7 @@ def the_one(candidates: list[Path], what: str, option: str, make: str) -> Path:
 
 def short(share: float) -> str:
     """A share in file names: two decimals, more only where they are needed."""
-    return f"{share:.2f}" if round(share, 2) == share else f"{share:g}"
+    return f"{share:.2f}" if round(share, 2) == share else repr(share)
 
 
 def coreset_name(rule: str, ratio: float, offset: float, scores: str | None, seed: int) -> str:

@@ -18,8 +18,10 @@ class PatchPool:
     LR patches are cut from the LR of the whole image, on the same grid divided by the scale.
     """
 
-    def __init__(self, index: PatchIndex, hr: PixelStore, lr: PixelStore, scale: int) -> None:
-        """Join an index with its pixels."""
+    def __init__(
+        self, index: PatchIndex, hr: PixelStore, lr: PixelStore | None, scale: int
+    ) -> None:
+        """Join an index with its pixels; without ``lr`` there are HR patches only."""
         self.index = index
         self.scale = scale
         self._hr, self._lr = hr, lr
@@ -48,6 +50,7 @@ class PatchPool:
 
     def lr_crop(self, patch: int, top: int, left: int, size: int) -> Pixels:
         """(size, size, 3) view of a patch's LR; ``top`` and ``left`` in LR px of the patch."""
+        assert self._lr is not None, "this pool was opened without LR"
         index = self.index
         return self._lr.crop(
             int(index.image_N[patch]),

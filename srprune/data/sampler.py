@@ -61,11 +61,7 @@ class CropSampler:
         Raises:
             InputError: crops larger than patches.
         """
-        if lr_crop > lr_patch:
-            raise InputError(
-                f"lr_crop is {lr_crop} px, but the patches have {lr_patch} px at LR. "
-                f"Choose an lr_crop of at most {lr_patch}, or extract larger patches."
-            )
+        check_crop(lr_crop, lr_patch)
         self._patch_ids = patch_ids
         self._seed, self._batch, self._augment = seed, batch, augment
         self._positions = lr_patch - lr_crop + 1
@@ -91,3 +87,20 @@ class CropSampler:
             order = generator(self._seed, "data.order", epoch).permutation(len(self._patch_ids))
             self._orders[epoch] = self._patch_ids[order]
         return self._orders[epoch]
+
+
+def check_crop(lr_crop: int, lr_patch: int) -> None:
+    """Refuse crops that patches cannot give.
+
+    Args:
+        lr_crop: side of a crop, LR px.
+        lr_patch: side of a patch, LR px.
+
+    Raises:
+        InputError: the crop is larger than the patch.
+    """
+    if lr_crop > lr_patch:
+        raise InputError(
+            f"lr_crop is {lr_crop} px, but the patches have {lr_patch} px at LR. "
+            f"Choose an lr_crop of at most {lr_patch}, or extract larger patches."
+        )

@@ -24,11 +24,13 @@ class Subject:
 
     Attributes:
         restorer: the model.
+        model: its name in tables, such as ``fsrcnn``.
         train_set: name of its core-set, ``full``, or ``none``.
         seed: of its training; -1 without training.
     """
 
     restorer: Restorer
+    model: str
     train_set: str = "none"
     seed: int = -1
 
@@ -79,7 +81,7 @@ def evaluate(
                 on_sr(benchmark, name, figures.sr)
             rows += [
                 EvalRow(
-                    model=restorer.name,
+                    model=subject.model,
                     train_set=subject.train_set,
                     seed=subject.seed,
                     scale=restorer.scale,

@@ -55,6 +55,7 @@ PHOTOS_TRAIN = (
 )
 PHOTOS_HELD_OUT = ("camera.png", "chelsea.png", "coffee.png", "rocket.jpg")
 PHOTOS = "photos"
+PHOTOS_TITLE = "Photos (held out)"
 
 
 @dataclass(frozen=True)
@@ -103,19 +104,18 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
     Raises:
         UnknownName: neither a known id nor a folder.
         MissingArtifact: a known benchmark that is in none of the roots.
+        InputError: a known benchmark with more or fewer images than published figures have.
     """
     if name == PHOTOS:
-        return Benchmark(PHOTOS, "Photos (held out)", photos_folder(), PHOTOS_HELD_OUT)
+        return Benchmark(PHOTOS, PHOTOS_TITLE, photos_folder(), PHOTOS_HELD_OUT)
     if name.lower() in BENCHMARKS:
         spec = BENCHMARKS[name.lower()]
         for root in roots:
             for base in (root, root / "benchmark", root / "benchmarks"):
                 for title in spec.folders:
-                    for inner in ("HR", "GTmod12", "."):
-                        folder = base / title / inner
+                    for folder in (base / title / "HR", base / title / "GTmod12", base / title):
                         if folder.is_dir():
-                            images = tuple(list_images(folder))
-                            return Benchmark(name.lower(), spec.title, folder, images)
+                            return _complete(name.lower(), spec, folder)
         searched = ", ".join(map(str, roots)) or "nowhere"
         raise MissingArtifact(
             f"benchmark {spec.title} was not found (searched: {searched}). Put its HR images into "
@@ -129,3 +129,21 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
     if folder.name != name:  # written like a path
         raise InputError(f"there is no folder {name} to evaluate on.")
     raise unknown("benchmark", name, [*BENCHMARKS, PHOTOS])
+
+
+def _complete(name: str, spec: BenchmarkSpec, folder: Path) -> Benchmark:
+    """A known benchmark, if all of its images are there: other means would not compare."""
+    images = tuple(list_images(folder))
+    if len(images) != spec.num_images:
+        raise InputError(
+            f"{spec.title} has {spec.num_images} images, but {folder} holds {len(images)}. "
+            f"Put exactly its HR images there, or name the folder itself: --benchmark {folder}."
+        )
+    return Benchmark(name, spec.title, folder, images)
+
+
+def title_of(name: str) -> str:
+    """What people call a benchmark; a folder keeps its name."""
+    if name == PHOTOS:
+        return PHOTOS_TITLE
+    return BENCHMARKS[name].title if name in BENCHMARKS else name

@@ -10,7 +10,9 @@ alpha (any)            the picture on white, as a viewer shows it; an opaque alp
 16 bit (grey, RGB)     the high byte of each value (v >> 8): exact where 8 bit were widened
 CMYK                   RGB through the embedded ICC profile, else Pillow's plain conversion
 EXIF orientation       turned upright
-32 bit, float, Lab     refused
+other depths, Lab      refused: 12 and 32 bit, signed, float
+transparent colour     in 16-bit RGB refused: Pillow does not compare all 16 bit
+16-bit TIFF in planes  refused, as is white-is-zero: Pillow reads both wrongly
 several frames         refused: which frame is meant is not known
 =====================  ====================================================================
 
@@ -23,12 +25,13 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from srprune.core.errors import ImageError, InputError, StorageError
 
@@ -64,15 +67,20 @@ _OTHER_IMAGES = {
     ".ico",
 }
 
+_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap height and width
+_GREY_STEP = {"L;2": 85, "L;4": 17}  # of 2 and 4 bit spread over 0 to 255
+_opening = threading.Lock()  # the filters of warnings are shared by all threads
+
 
 def list_images(folder: Path) -> list[str]:
     """Paths of all images below a folder, relative, with forward slashes, sorted by name.
 
-    Hidden files and folders are passed over; other kinds of image files are refused, so that
-    none is dropped in silence.
+    Hidden files and folders are passed over, as are links back to a folder that one is in; other
+    kinds of image files are refused, so that none is dropped in silence.
 
     Raises:
-        InputError: no such folder, no image in it, or image files of kinds that are not read.
+        InputError: no such folder, no image in it, image files of kinds that are not read, or
+            names that are not a file's or not UTF-8.
         StorageError: a folder that may not be listed.
     """
     if not folder.exists():
@@ -81,25 +89,37 @@ def list_images(folder: Path) -> list[str]:
         raise InputError(f"{folder} is a file; a folder of images was expected.")
     found: list[str] = []
     refused: list[str] = []
+    unusable: list[str] = []
 
     def cannot_list(error: OSError) -> None:
         raise StorageError(f"no permission to list the folder {error.filename}.") from error
 
     for parent, folders, files in os.walk(folder, onerror=cannot_list, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(parent).resolve()
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not here.is_relative_to(Path(parent, name).resolve())
+        ]
         for name in files:
             suffix = Path(name).suffix.lower()
             if name.startswith("."):
                 continue
             path = Path(parent, name).relative_to(folder).as_posix()
             if suffix in SUFFIXES:
-                found.append(path)
+                sound = _is_utf8(path) and Path(parent, name).is_file()
+                (found if sound else unusable).append(path)
             elif suffix in _OTHER_IMAGES:
                 refused.append(path)
     if refused:
         raise InputError(
             f"{folder} holds {len(refused)} image files of kinds that are not read, such as "
             f"{min(refused)}. Convert them to PNG, or move them away."
+        )
+    if unusable:
+        raise InputError(
+            f"{len(unusable)} names in {folder} are broken links or not UTF-8, such as "
+            f"{min(unusable)!r}. Rename or remove them."
         )
     if not found:
         raise InputError(
@@ -115,9 +135,17 @@ def read_shape(path: Path) -> tuple[int, int]:
         ImageError: the file cannot be used; the message says why, without the path.
     """
     with _opened(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-        return (width, height) if turned else (height, width)
+        try:
+            width, height = image.size
+            if isinstance(image, TiffImagePlugin.TiffImageFile):  # its size is turned already
+                width, height = image.tag_v2[256], image.tag_v2[257]
+            if isinstance(image, PngImagePlugin.PngImageFile) and not _has_late_chunks(path):
+                exif = Image.Image.getexif(image)  # the PNG's own would decode the pixels
+            else:
+                exif = image.getexif()
+            return (width, height) if exif.get(0x0112, 1) in _TURNED else (height, width)
+        except Exception as error:
+            raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
 
 
 def decode(path: Path) -> npt.NDArray[np.uint8]:
@@ -128,9 +156,10 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
     """
     with _opened(path) as opened:
         try:
+            layout = _png_layout(opened)
             opened.load()
             image = ImageOps.exif_transpose(opened)
-            pixels = _to_uint8(image)
+            pixels = _to_uint8(image, layout)
         except ImageError:
             raise
         # Pillow's decoders raise nearly anything on damaged data
@@ -160,11 +189,11 @@ def content_of(pixels: npt.NDArray[np.uint8]) -> str:
     return h.hexdigest()
 
 
-def _opened(path: Path) -> Image.Image:
-    """Open a file with the decoder that its name promises."""
+def _opened(path: Path) -> ImageFile.ImageFile:
+    """Open a file of one of the kinds that are read, and refuse what has no clear reading."""
     kind = SUFFIXES[path.suffix.lower()]
     try:
-        with warnings.catch_warnings():
+        with _opening, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # size is checked below, by our own limit
             image = Image.open(path, formats=list(dict.fromkeys(SUFFIXES.values())))
     except Image.DecompressionBombError:
@@ -173,10 +202,24 @@ def _opened(path: Path) -> Image.Image:
         ) from None
     except PermissionError:
         raise ImageError("may not be read (permission denied)") from None
+    except FileNotFoundError:
+        raise ImageError("is not there") from None
     except Exception as error:
         if path.stat().st_size == 0:
             raise ImageError("is empty (0 bytes)") from error
         raise ImageError(f"is not a {kind} image") from error
+    try:
+        _refuse(image)
+    except ImageError:
+        image.close()
+        raise
+    except Exception as error:
+        image.close()
+        raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
+    return image
+
+
+def _refuse(image: ImageFile.ImageFile) -> None:
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(
             f"claims {image.width}x{image.height} px, over the limit of {MAX_PIXELS:,} pixels "
@@ -185,34 +228,66 @@ def _opened(path: Path) -> Image.Image:
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise ImageError(f"holds {frames} frames; a still image was expected")
-    return image
+    if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow reads some of them wrongly
+        tags = image.tag_v2
+        bits = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+        if bits not in (1, 2, 4, 8, 16):
+            raise ImageError(f"has {bits}-bit values; 8 or 16 bit were expected")
+        if set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,))) - {1, 4}:
+            raise ImageError("has signed or floating-point values; unsigned ones were expected")
+        white_is_zero = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+        planes = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2
+        if bits == 16 and (white_is_zero or planes):
+            raise ImageError("has 16-bit values in planes or with white as zero; save it plainly")
 
 
-def _to_uint8(image: Image.Image) -> npt.NDArray[np.uint8]:
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
-    if image.mode == "I":
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 0xFFFF:
-            raise ImageError("has 32-bit values; 8 or 16 bit were expected")
-        return (values >> 8).astype(np.uint8)
+def _png_layout(image: ImageFile.ImageFile) -> str:
+    """How a PNG that is not loaded yet stores its pixels, such as ``L;2``; else nothing."""
+    return str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
+
+
+def _has_late_chunks(path: Path) -> bool:
+    """Whether a PNG has chunks behind its pixels, such as EXIF; found without decoding."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        last = b""
+        while len(head := file.read(8)) == 8:
+            if last == b"IDAT" and head[4:] not in (b"IDAT", b"IEND"):
+                return True
+            last = head[4:]
+            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    return False
+
+
+def _to_uint8(image: Image.Image, layout: str) -> npt.NDArray[np.uint8]:
+    clear = image.info.get("transparency")  # of a PNG: a value as it is stored, not as read
+    if image.mode.startswith("I"):  # 16 bit; TIFF of 32 bit was refused
+        values = np.asarray(image).astype(np.uint16)
+        pixels = (values >> 8).astype(np.uint8)
+        if clear is not None:
+            pixels[values == clear] = 255
+        return pixels
+    if layout == "RGB;16B" and clear is not None:
+        raise ImageError("has a transparent colour in 16 bit; an alpha channel was expected")
+    if layout in _GREY_STEP and clear is not None:
+        step = _GREY_STEP[layout]
+        image.info["transparency"] = clear % (255 // step + 1) * step
+    grey = image.mode in ("1", "L", "LA", "La") or layout == "LA;16B"
     if image.mode in ("F", "LAB", "HSV"):
         raise ImageError(f"has pixels of mode {image.mode}; RGB, grey or CMYK were expected")
     if image.mode == "CMYK":
         return np.asarray(_from_cmyk(image))
     if image.has_transparency_data:
-        return np.asarray(_on_white(image))
-    if image.mode in ("1", "L"):
-        return np.asarray(image.convert("L"))
-    return np.asarray(image.convert("RGB"))
+        flat = _on_white(image)
+        return np.asarray(flat.getchannel(0) if grey else flat)
+    return np.asarray(image.convert("L" if grey else "RGB"))
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    grey = image.mode in ("L", "LA", "La")
     rgba = image.convert("RGBA")
     if rgba.getchannel("A").getextrema() != (255, 255):
         rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return rgba.convert("RGB").getchannel(0) if grey else rgba.convert("RGB")
+    return rgba.convert("RGB")
 
 
 def _from_cmyk(image: Image.Image) -> Image.Image:
@@ -224,9 +299,13 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
             converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
             if converted is not None:
                 return converted
-        except ImageCms.PyCMSError:
+        except (ImageCms.PyCMSError, OSError):
             pass  # a damaged profile: fall back on the plain conversion
     return image.convert("RGB")
+
+
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or text == text.encode("utf-8", "ignore").decode("utf-8")
 
 
 def _reason(error: Exception) -> str:

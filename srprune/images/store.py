@@ -7,6 +7,7 @@ journal beside it names the images that are in it, so a killed job goes on where
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -74,21 +75,23 @@ def open_store(path: Path, key: str, shapes: Sequence[Shape]) -> PixelStore:
     try:
         description = json.loads(_description(path).read_text())
         size = path.stat().st_size
-    except (FileNotFoundError, ValueError):
+        key_there, num_bytes = description["key"], description["num_bytes"]
+        offsets = description["offsets"]
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
         raise MissingArtifact(
             f"the pixels {path} are not there. Run 'srprune extract' on the same images again."
         ) from None
-    if description["key"] != key:
+    if key_there != key:
         raise MissingArtifact(
-            f"the pixels {path} are those of {description['key']}, but {key} is at hand. "
+            f"the pixels {path} are those of {key_there}, but {key} is at hand. "
             "Run 'srprune extract' on the same images again."
         )
-    if size != description["num_bytes"]:
+    if size != num_bytes:
         raise ArtifactError(
-            f"{path} has {size} bytes; {description['num_bytes']} were expected. "
+            f"{path} has {size} bytes; {num_bytes} were expected. "
             "Delete it and run 'srprune extract' again."
         )
-    return PixelStore(path, shapes, description["offsets"])
+    return PixelStore(path, shapes, offsets)
 
 
 def build_store(
@@ -135,8 +138,8 @@ def build_store(
             if hasattr(os, "posix_fallocate"):  # a full disk shows now, not at the last image
                 os.posix_fallocate(handle, 0, total)
             with open(journal_path, "a" if done else "w", encoding="utf-8") as journal:
-                if not done:
-                    journal.write(json.dumps({"layout": layout}) + "\n")
+                # on going on, a new line: the last one may have been cut off
+                journal.write("\n" if done else json.dumps({"layout": layout}) + "\n")
                 lock = threading.Lock()
 
                 def one(i: int) -> None:
@@ -203,17 +206,18 @@ def _write_all(handle: int, pixels: npt.NDArray[np.uint8], offset: int) -> None:
 
 
 def _read_journal(path: Path, layout: str) -> dict[int, str]:
-    """Finished images of a part; the last line may have been cut off by a kill."""
+    """Finished images of a part; a line that was cut off by a kill counts for nothing."""
     done: dict[int, str] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         if json.loads(lines[0])["layout"] != layout:
             return {}
-        for line in lines[1:]:
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+    for line in lines[1:]:
+        with contextlib.suppress(ValueError, LookupError, TypeError):
             entry = json.loads(line)
             done[entry["image"]] = entry["word"]
-    except (OSError, ValueError, LookupError):
-        pass
     return done
 
 

@@ -18,14 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from srprune.core.artifact import FORMAT, Header, atomic_path, canonical, digest
-from srprune.core.errors import ArtifactError, InputError, MissingArtifact
+from srprune.core.artifact import Header, atomic_path, fingerprint
+from srprune.core.errors import ArtifactError, InputError
 from srprune.core.names import unknown
+from srprune.core.weights import KEY, KIND, read_weights_header
 from srprune.models import MODELS
 from srprune.models.domain import Domain
 from srprune.models.network import Network
-
-KIND = "Weights"
 
 
 def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Domain]:
@@ -92,18 +91,17 @@ def save_weights(
         info: facts that do not count, such as the contents of its training images.
     """
     tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    parts = [(name, t.numpy().tobytes()) for name, t in tensors.items()]
-    flat = [piece for pair in parts for piece in pair]
+    columns = {name: tensor.numpy() for name, tensor in tensors.items()}
     header = Header(
         kind=KIND,
-        fingerprint=digest(KIND, canonical(dict(params)), *flat),
+        fingerprint=fingerprint(KIND, parents, params, columns),
         parents=dict(parents),
         params=dict(params),
         made=dict(made),
         info=dict(info),
     )
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={"srprune": json.dumps(asdict(header))})
+        save_file(tensors, temporary, metadata={KEY: json.dumps(asdict(header))})
     return header
 
 
@@ -120,31 +118,14 @@ def load_weights(path: Path) -> tuple[Network, Domain, Header]:
     )
     try:
         with safe_open(path, framework="pt") as file:
-            network.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in network.state_dict()}
+        network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise ArtifactError(f"{path} is damaged ({str(error).splitlines()[0]}).") from error
-    return network, domain, header
-
-
-def read_weights_header(path: Path) -> Header:
-    """Read what a weights file says of itself, without the tensors.
-
-    Raises:
-        MissingArtifact: there is no such file.
-        ArtifactError: it is damaged, or was not written by srprune.
-    """
-    if not path.is_file():
-        raise MissingArtifact(f"there are no weights {path}.")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        header = Header(**json.loads(metadata["srprune"]))
-    except SafetensorError as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
-    except (KeyError, TypeError, ValueError):
+    columns = {name: tensor.numpy() for name, tensor in tensors.items()}
+    if fingerprint(KIND, header.parents, header.params, columns) != header.fingerprint:
         raise ArtifactError(
-            f"{path} does not say which network it holds: srprune did not write it."
-        ) from None
-    if header.format != FORMAT:
-        raise ArtifactError(f"{path} has format {header.format}; this srprune reads {FORMAT}.")
-    return header
+            f"the content of {path} does not match its fingerprint {header.fingerprint}: "
+            "it was changed after it was made. Train it again."
+        )
+    return network, domain, header

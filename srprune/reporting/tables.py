@@ -16,7 +16,7 @@ from dataclasses import asdict, fields
 from srprune.core.artifact import Header
 from srprune.core.errors import InputError
 from srprune.core.results import METRICS, EvalRow, benchmark_means, check_one_protocol
-from srprune.images.benchmarks import BENCHMARKS
+from srprune.images.benchmarks import title_of
 from srprune.reporting.comparison import Arm, Comparison, Estimate, RunResult, comparison
 
 __all__ = [
@@ -49,9 +49,9 @@ def evaluation_table(rows: Sequence[EvalRow], *, per_image: bool) -> str:
     for benchmark, names in images.items():
         for image in names if per_image else ():
             figures = [_four(values.get((benchmark, image, metric))) for metric in METRICS]
-            lines.append([_title(benchmark), image, *figures])
+            lines.append([title_of(benchmark), image, *figures])
         figures = [_four(means.get((benchmark, metric))) for metric in METRICS]
-        lines.append([_title(benchmark), f"mean of {len(names)}", *figures])
+        lines.append([title_of(benchmark), f"mean of {len(names)}", *figures])
     trained = f"   train set {row.train_set}, seed {row.seed}" if row.seed >= 0 else ""
     stamp = f"protocol {row.protocol}   scale x{row.scale}   model {row.model}{trained}"
     return "\n".join([stamp, "", *_align(lines, "<<>>")])
@@ -98,7 +98,7 @@ def comparison_text(table: Comparison) -> str:
     for benchmark, num_images in table.num_images.items():
         head = ["arm", "patches", "steps", "n", "PSNR-Y", "SSIM-Y", f"vs {table.baseline}, dB"]
         lines = [head, *([*_facts(arm), *_figures(arm, benchmark)] for arm in table.arms)]
-        title = f"{_title(benchmark)} ({num_images} image{'s' if num_images > 1 else ''})"
+        title = f"{title_of(benchmark)} ({num_images} image{'s' if num_images > 1 else ''})"
         blocks.append("\n".join([title, *_align(lines, "<>>><<<")]))
     return "\n\n".join([*blocks, "\n".join(_notes(table))])
 
@@ -108,7 +108,7 @@ def comparison_markdown(table: Comparison) -> str:
     head = ["arm", "patches", "steps", "n"]
     body = [_facts(arm) for arm in table.arms]
     for benchmark in table.num_images:
-        title = _title(benchmark)
+        title = title_of(benchmark)
         head += [f"{title} PSNR-Y / SSIM-Y", f"{title} vs {table.baseline}, dB"]
         best = f"{max(arm.cells[benchmark].psnr_y.mean for arm in table.arms):.2f}"
         for line, arm in zip(body, table.arms, strict=True):
@@ -181,10 +181,6 @@ def _one_subject(rows: Sequence[EvalRow]) -> EvalRow:
     if len(subjects) > 1:
         raise InputError(f"one model was expected, but there are {', '.join(sorted(subjects))}.")
     return rows[0]
-
-
-def _title(benchmark: str) -> str:
-    return BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
 
 
 def _four(value: float | None) -> str:

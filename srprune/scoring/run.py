@@ -58,11 +58,11 @@ def score_patches(
 def _load(partial: Path, plan: str, scores_N: npt.NDArray[np.float64]) -> int:
     """Fill in what an earlier attempt has scored; return how many that are."""
     try:
-        with np.load(partial, allow_pickle=False) as file:
+        with open(partial, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             if str(file["plan"]) != plan:
                 return 0
             scores = file["scores"]
-    except (OSError, ValueError, KeyError):
+    except Exception:  # missing; or damaged, when numpy and zipfile raise nearly anything
         return 0
     scores_N[: len(scores)] = scores
     return len(scores)

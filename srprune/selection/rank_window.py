@@ -50,7 +50,7 @@ def window(ratio: float, offset: float, num_patches: int) -> tuple[int, int]:
         raise InputError(
             f"ratio {ratio:g} and offset {offset:g} need {first + size} patches, "
             f"{first + size - num_patches} more than the {num_patches} there are. "
-            "Together they may be at most 1."
+            "Make one of them smaller."
         )
     return first, size
 

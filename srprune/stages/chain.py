@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from srprune.core.config import PruningConfig, RunConfig, StageConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError
-from srprune.core.names import unknown
 from srprune.core.progress import Progress, silent
 from srprune.core.workspace import Workspace
 from srprune.core.yaml_file import load
+from srprune.images.grid import check_grid
+from srprune.models.build import build
 from srprune.models.device import pick_device
 from srprune.reporting.comparison import RunResult
 from srprune.scoring import SCORERS
 from srprune.selection import RULES
+from srprune.selection.rank_window import window
 from srprune.stages.coresets import UNRANKED, read_scores
 from srprune.stages.evaluate import (
     BICUBIC,
@@ -28,7 +29,7 @@ from srprune.stages.evaluate import (
     open_candidate,
 )
 from srprune.stages.extract import ImageSource, extract, read_index
-from srprune.stages.fit import fit
+from srprune.stages.fit import check_crops, fit
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
 from srprune.stages.report import Report, write_report
 from srprune.stages.score import score
@@ -59,30 +60,29 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
 
     Raises:
         ConfigError: faults of the run config or of a config that it names.
-        UnknownName: a rule or a score that does not exist.
+        UnknownName: a rule, a score or a model that does not exist.
+        InputError: settings that do not go together.
     """
     run = load(path, RunConfig, overrides)
-    for arm in run.arms.values():
-        if arm.rule not in RULES:
-            raise unknown("rule", arm.rule, RULES)
-        if arm.score not in SCORERS:
-            raise unknown("scoring method", arm.score, SCORERS)
-    return Resolved(
-        run,
-        _stage(run.pretrain, {"scale": run.scale}),
-        [
-            (
-                name,
-                seed,
-                _stage(
-                    run.train, {"scale": run.scale, "seed": seed, "pruning": _pruning(arm, seed)}
-                ),
-            )
-            for seed in run.seeds
-            for name, arm in run.arms.items()
-        ],
-        Path(run.train.config).stem,
-    )
+    for pruning in run.arms.values():
+        RULES[pruning.rule], SCORERS[pruning.score]  # an unknown name is a fault
+    pretrain = _stage(run.pretrain, {"scale": run.scale})
+    train = [
+        (
+            name,
+            seed,
+            _stage(run.train, {"scale": run.scale, "seed": seed, "pruning": _pruning(arm, seed)}),
+        )
+        for seed in run.seeds
+        for name, arm in run.arms.items()
+    ]
+    check_grid(run.extract.size, run.extract.stride)
+    for config in (pretrain, train[0][2]):
+        check_crops(config, run.extract.size)
+    _, domain = build(train[0][2].model, run.scale, train[0][2].model_args)
+    if run.evaluate.protocol == "y@1" and domain.channels != "y":
+        raise InputError("evaluate.protocol is y@1, which measures models of Y; the model is RGB.")
+    return Resolved(run, pretrain, train, Path(run.train.config).stem)
 
 
 def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
@@ -90,12 +90,8 @@ def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
     for key in stage.set:
         if key.split(".")[0] in fixed:
             raise InputError(f"'{key}' is set by the run itself; take it out of 'set'.")
-    changes = {**stage.set, **fixed}
-    flow = [
-        f"{key}={yaml.safe_dump(value, default_flow_style=True, width=10**6).split(chr(10))[0]}"
-        for key, value in changes.items()
-    ]
-    return load(find_config(stage.config), TrainConfig, flow)
+    changes = [f"{key}={json.dumps(value)}" for key, value in {**stage.set, **fixed}.items()]
+    return load(find_config(stage.config), TrainConfig, changes)
 
 
 def _pruning(arm: PruningConfig, seed: int) -> dict[str, Any]:
@@ -130,6 +126,10 @@ def run_chain(
     index = extract(
         ImageSource.find(run.images), run.extract, workspace, workers=workers, progress=progress
     )
+    for pruning in run.arms.values():
+        window(
+            pruning.ratio, pruning.offset, len(index)
+        )  # refuses what does not fit before any training
     tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
     ranked = {arm.score for arm in run.arms.values() if arm.rule not in UNRANKED and arm.ratio < 1}
     if "mse" in ranked:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from srprune.core.coreset import CoreSet
-from srprune.core.errors import MissingArtifact
+from srprune.core.errors import MissingArtifact, UserError
 from srprune.core.patches import ALIGNMENT, PatchIndex
 from srprune.core.provenance import Stopwatch
 from srprune.core.scores import ScoreTable
@@ -16,6 +18,8 @@ from srprune.core.workspace import Workspace, coreset_name, the_one
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
 from srprune.stages.extract import read_index
+
+Ids = npt.NDArray[np.int64]
 
 UNRANKED = ("random",)  # rules that need no score table
 
@@ -85,22 +89,32 @@ def select(
         parents["scores"] = table.fingerprint
         scores_N = table.scores_N
     name = coreset_name(rule, ratio, offset, scores, seed)
-    coreset = CoreSet.write(
-        workspace.coreset(name),
-        choose(scores_N, ratio, offset, seed),
-        parents=parents,
-        params={
-            "rule": rule,
-            "ratio": ratio,
-            "offset": offset,
-            "seed": seed if rule in UNRANKED else None,
-            "scores": scores,
-            "num_patches": len(index),
-            "num_skipped": first,
-        },
-        made=watch.made(),
-    )
+    path = workspace.coreset(name)
+    params = {
+        "rule": rule,
+        "ratio": ratio,
+        "offset": offset,
+        "seed": seed if rule in UNRANKED else None,
+        "scores": scores,
+        "num_patches": len(index),
+        "num_skipped": first,
+    }
+    ids = choose(scores_N, ratio, offset, seed)
+    coreset = _already_there(path, ids, parents, params)
+    if coreset is None:
+        coreset = CoreSet.write(path, ids, parents=parents, params=params, made=watch.made())
     return describe(name, coreset, index, table)
+
+
+def _already_there(
+    path: Path, ids: Ids, parents: Mapping[str, str], params: Mapping[str, object]
+) -> CoreSet | None:
+    try:
+        there = CoreSet.read(path)
+    except UserError:
+        return None
+    same = there.header.parents == parents and there.header.params.items() >= params.items()
+    return there if same and np.array_equal(there.patch_ids, np.sort(ids)) else None
 
 
 def describe(name: str, coreset: CoreSet, index: PatchIndex, table: ScoreTable | None) -> Selection:

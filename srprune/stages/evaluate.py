@@ -58,7 +58,7 @@ def open_candidate(
         InputError: several runs and none named, or a scale that is not the model's.
     """
     if model == BICUBIC:
-        return Candidate(Subject(BicubicRestorer(scale or 2)), {})
+        return Candidate(Subject(BicubicRestorer(scale or 2), BICUBIC), {})
     if model is None:
         folder = the_one(workspace.runs(), "finished run", "srprune eval", "srprune train")
         path = folder / "weights.safetensors"
@@ -81,7 +81,8 @@ def open_candidate(
         raise InputError(f"{path} is a model of x{domain.scale}, but --scale is {scale}.")
     name = path.parent.name if path.name == "weights.safetensors" else path.stem
     restorer = restorer_of(name, network.to(device), domain, header.fingerprint)
-    subject = Subject(restorer, str(header.params["train_set"]), int(header.params["seed"]))
+    params = header.params
+    subject = Subject(restorer, params["model"], params["train_set"], params["seed"])
     return Candidate(subject, header.info.get("training_images", {}))
 
 

@@ -44,7 +44,7 @@ class ImageSource:
         Raises:
             InputError: no such folder, or no image in it.
         """
-        if images == PHOTOS and not Path(images).exists():
+        if images == PHOTOS:
             return cls(photos_folder(), PHOTOS_TRAIN)
         return cls(Path(images), list_images(Path(images)))
 
@@ -105,6 +105,9 @@ def extract(
             contents = {good[k]: content for k, content in done.items()}
             bad |= {good[k]: error for k, error in failed.items()}
         if bad and (not skip_bad or not contents):
+            for ending in (".part", ".journal"):  # of no use: mended images make another plan
+                hr = workspace.hr_pixels
+                hr.with_name(hr.name + ending).unlink(missing_ok=True)
             raise _all_bad(source, bad)
         index = _write_index(source, shapes, contents, bad, config, workspace, plan, watch)
         kept = [k for k, i in enumerate(good) if i in contents]

@@ -18,11 +18,13 @@ from srprune.core.config import TrainConfig
 from srprune.core.errors import ArtifactMismatch, InputError
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
+from srprune.core.weights import read_weights_header
 from srprune.core.yaml_file import dump
 from srprune.data.batches import Batches
 from srprune.data.patches import PatchPool
-from srprune.data.sampler import CropSampler
-from srprune.models.build import build, read_weights_header, save_weights
+from srprune.data.sampler import CropSampler, check_crop
+from srprune.models.build import build, save_weights
+from srprune.models.network import Network
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
 from srprune.training.state import StateFile
@@ -105,7 +107,8 @@ class Job:
         if header.params != self.params or header.parents != dict(self.parents):
             raise ArtifactMismatch(
                 f"{self.folder} holds a finished run of another config or other inputs "
-                f"({_difference(header, self)}). Give another --name, or --restart to replace it."
+                f"({_difference(header, self)}). Choose another --workspace; or, with train, "
+                "another --name, or --restart to replace it."
             )
         return header
 
@@ -134,17 +137,15 @@ def fit(
         ArtifactMismatch: the folder holds another run.
     """
     watch = Stopwatch()
-    if restart:
-        job.weights.unlink(missing_ok=True)
-        job.state.path.unlink(missing_ok=True)
-    elif header := job.finished():
+    if not restart and (header := job.finished()):
         return header
-    if job.state.path.exists() and not resume:
+    if job.state.path.exists() and not (resume or restart):
         raise InputError(
             f"{job.folder} holds an interrupted run. Pass --resume to go on with it, "
             "or --restart to begin again."
         )
     config = job.config
+    check_crops(config, job.pool.index.size)
     sampler = CropSampler(
         job.patch_ids,
         seed=config.seed,
@@ -158,18 +159,15 @@ def fit(
     torch.manual_seed(config.seed)
     network, domain = build(config.model, config.scale, config.model_args)
     network.to(device)
-    rim = network.rim + 2 * config.scale if config.skip_rim else 0  # bicubic reaches 2 LR px
-    if 2 * rim >= config.lr_crop * config.scale:
-        raise InputError(
-            f"lr_crop is {config.lr_crop}, {config.lr_crop * config.scale} px at HR, but skip_rim "
-            f"leaves out {rim} px at each edge. Choose an lr_crop of at least "
-            f"{2 * rim // config.scale + 1}."
-        )
+    rim = spoiled_rim(network, config)
 
     def batch_at(step: int) -> tuple[Tensor, Tensor]:
         lr, hr = batches.at(step)
         return domain.input(lr), domain.target(hr)
 
+    if restart:  # only now: a job that is refused keeps what the folder holds
+        for left in (job.weights, job.state.path, job.folder / "validation.csv"):
+            left.unlink(missing_ok=True)
     write_text(job.folder / "config.yaml", dump(config))
     train(
         network,
@@ -195,6 +193,32 @@ def fit(
     )
     job.state.path.unlink(missing_ok=True)
     return header
+
+
+def spoiled_rim(network: Network, config: TrainConfig) -> int:
+    """HR px at each edge that the loss leaves out: padding, and bicubic, which reaches 2 LR px."""
+    return network.rim + 2 * config.scale if config.skip_rim else 0
+
+
+def check_crops(config: TrainConfig, size: int) -> None:
+    """Refuse crops that patches cannot give, or of which the rim leaves nothing.
+
+    Args:
+        config: the training config.
+        size: side of the patches, HR px.
+
+    Raises:
+        InputError: lr_crop is too large or too small.
+    """
+    check_crop(config.lr_crop, size // config.scale)
+    network, _ = build(config.model, config.scale, config.model_args)
+    rim = spoiled_rim(network, config)
+    if 2 * rim >= config.lr_crop * config.scale:
+        raise InputError(
+            f"lr_crop is {config.lr_crop}, {config.lr_crop * config.scale} px at HR, but skip_rim "
+            f"leaves out {rim} px at each edge. Choose an lr_crop of at least "
+            f"{2 * rim // config.scale + 1}."
+        )
 
 
 def _difference(header: Header, job: Job) -> str:

@@ -17,8 +17,10 @@ from srprune.stages.extract import open_hr, read_index
 DEGRADATION = "matlab-bicubic-uint8-symmetric"  # what LR is, in every artifact
 
 
-def open_pool(workspace: Workspace, scale: int, progress: Progress = silent) -> PatchPool:
-    """Patches with their LR twins.
+def open_pool(
+    workspace: Workspace, scale: int, progress: Progress = silent, *, with_lr: bool = True
+) -> PatchPool:
+    """Patches with their LR twins, or HR patches alone.
 
     LR is MATLAB's bicubic of the whole image, kept in a store of its own.
 
@@ -27,7 +29,8 @@ def open_pool(workspace: Workspace, scale: int, progress: Progress = silent) -> 
     """
     index = read_index(workspace)
     hr = open_hr(workspace, index)
-    return PatchPool(index, hr, _open_lr(workspace, index, hr, scale, progress), scale)
+    lr = _open_lr(workspace, index, hr, scale, progress) if with_lr else None
+    return PatchPool(index, hr, lr, scale)
 
 
 def _open_lr(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srprune.core.artifact import write_text
 from srprune.core.config import PruningConfig
-from srprune.core.errors import MissingDependency
+from srprune.core.errors import InputError, MissingDependency
 from srprune.core.patches import PatchIndex
 from srprune.core.results import EvalRow
 from srprune.core.scores import ScoreTable
@@ -69,7 +69,7 @@ def write_report(
             cuts = rank_cuts(arms, scored.method, len(index))
             loss_curve(scored.scores_N, cuts, curve, method=scored.method)
             files.append(curve)
-        except MissingDependency as error:
+        except (InputError, MissingDependency) as error:
             missing.append(str(error))
         contact_sheet(
             lambda i: hr.crop(

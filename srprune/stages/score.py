@@ -29,6 +29,8 @@ def score(
     scale: int | None = None,
     scorer: str | None = None,
     include_rim: bool = False,
+    name: str | None = None,
+    restart: bool = False,
     batch: int = BATCH,
     device: str = "auto",
     progress: Progress = silent,
@@ -41,6 +43,8 @@ def score(
         scale: of LR; by default that of the scoring model, else 2.
         scorer: name of the scoring model; needed only where there are several.
         include_rim: score the rim that zero padding spoils, too.
+        name: of the table; by default ``mse_x2`` and the like.
+        restart: replace a table of the same name that was made otherwise.
         batch: patches at a time.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         progress: told after each batch.
@@ -52,6 +56,7 @@ def score(
         UnknownName: no such method.
         MissingArtifact: no patches, or no scoring model yet.
         InputError: several scoring models, or one of another scale.
+        ArtifactMismatch: a table of this name was made from other inputs, or otherwise.
     """
     watch = Stopwatch()
     make = SCORERS.load(method)
@@ -72,7 +77,8 @@ def score(
     elif method == "bicubic":
         scale = scale or 2
         restorer = BicubicRestorer(scale)
-    pool = open_pool(workspace, scale or 2, progress)
+    with_lr = method in BY_RECONSTRUCTION
+    pool = open_pool(workspace, scale or 2, progress, with_lr=with_lr)
     if method in BY_RECONSTRUCTION:
         rim = 0 if include_rim else rim + 2 * pool.scale  # bicubic reaches 2 LR px
         params |= {"scale": scale, "degradation": DEGRADATION, "context": "patch", "rim": rim}
@@ -87,9 +93,9 @@ def score(
             f"{folder} was trained on patch index {header.parents['patches']}, but the workspace "
             f"holds {pool.index.fingerprint}. Run 'srprune pretrain --restart'."
         )
-    name = score_name(method, scale or 2)
+    name = name or score_name(method, scale or 2)
     path = workspace.scores(name)
-    if there := _already_there(path, parents, params):
+    if not restart and (there := _already_there(path, parents, params)):
         return name, there
     partial = path.with_name(f"{name}.part.npz")
     scores_N = score_patches(
@@ -117,9 +123,18 @@ def _scorer_folder(workspace: Workspace, name: str | None, scale: int | None) ->
 def _already_there(
     path: Path, parents: dict[str, str], params: dict[str, object]
 ) -> ScoreTable | None:
+    """The table of this name, if it is the very one that is asked for."""
+    if not path.exists():
+        return None
     try:
         table = ScoreTable.read(path)
-    except UserError:
+    except UserError:  # damaged: made again
         return None
-    same = table.header.parents == parents and table.header.params == params
-    return table if same else None
+    there = {**table.header.parents, **table.header.params}
+    for what, value in {**parents, **params}.items():
+        if there.get(what) != value:
+            raise ArtifactMismatch(
+                f"{path} was made otherwise: {what} {there.get(what)} there, {value} now. "
+                "Give another --name, or --restart to replace it."
+            )
+    return table

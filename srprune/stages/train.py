@@ -83,6 +83,12 @@ def _training_set(
         path = workspace.coreset(name)
         if path.exists():
             coreset = CoreSet.read(path, patches=index.fingerprint)
+            made = coreset.header.params
+            if any(made[key] != getattr(pruning, key) for key in ("rule", "ratio", "offset")):
+                raise ArtifactMismatch(
+                    f"{path} was made with other settings than its name says (rule {made['rule']}, "
+                    f"ratio {made['ratio']}, offset {made['offset']}). Delete it."
+                )
             if scores and coreset.header.parents.get("scores") != parents_of_scores:
                 raise ArtifactMismatch(
                     f"{path} was made from other scores than {workspace.scores(scores)}. "
@@ -114,7 +120,7 @@ def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> 
 
     def measure(network: nn.Module) -> Mapping[str, float]:
         restorer = restorer_of(config.model, network, domain, "in training")
-        rows = evaluate(Subject(restorer), [benchmark], "rgb8@1", device)
+        rows = evaluate(Subject(restorer, config.model), [benchmark], "rgb8@1", device)
         return {metric: value for (_, metric), value in benchmark_means(rows).items()}
 
     return measure

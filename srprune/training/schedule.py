@@ -18,6 +18,7 @@ def rate(config: ScheduleConfig, step: int, steps: int) -> float:
     if config.name == "constant":
         return 1.0
     if config.name == "multistep":
-        return config.factor ** sum(step >= share * steps for share in config.milestones)
+        # a quotient rounds as the share did, where a product may end a hair above a whole step
+        return config.factor ** sum(step / steps >= share for share in config.milestones)
     share = step / max(1, steps - 1)
     return config.final + (1 - config.final) * (1 + math.cos(math.pi * share)) / 2

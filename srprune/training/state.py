@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,17 +51,19 @@ class StateFile:
         """
         try:
             state: dict[str, Any] = torch.load(self.path, map_location=device, weights_only=True)
-            plan = state["plan"]
-        except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError):
+            if state["plan"] != self.plan:
+                raise ArtifactMismatch(
+                    f"{self.path} belongs to a run of another config or other inputs "
+                    f"({state['plan']}, not {self.plan}). Choose another --workspace; or, with "
+                    "train, another --name, or --restart to throw it away."
+                )
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"].cpu())
+            return int(state["step"]), float(state["loss_sum"])
+        except ArtifactMismatch:
+            raise
+        except Exception as error:  # torch raises nearly anything on damaged data
             raise ArtifactError(
                 f"the checkpoint {self.path} is damaged. Delete it and train again."
-            ) from None
-        if plan != self.plan:
-            raise ArtifactMismatch(
-                f"{self.path} belongs to a run of another config or other inputs ({plan}, not "
-                f"{self.plan}). Give another --name, or --restart to throw it away."
-            )
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"].cpu())
-        return int(state["step"]), float(state["loss_sum"])
+            ) from error

@@ -1,0 +1,40 @@
+"""The header of a weights file, readable without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from srprune.core.artifact import FORMAT, Header
+from srprune.core.errors import ArtifactError, MissingArtifact
+
+KIND = "Weights"
+KEY = "srprune"  # in the metadata of the safetensors file
+
+
+def read_weights_header(path: Path) -> Header:
+    """Read what a weights file says of itself, without the tensors.
+
+    Raises:
+        MissingArtifact: there is no such file.
+        ArtifactError: it is damaged, or was not written by srprune.
+    """
+    if not path.is_file():
+        raise MissingArtifact(f"there are no weights {path}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            raw = json.loads((file.metadata() or {})[KEY])
+        if raw["format"] != FORMAT:  # first: another format may have other fields
+            raise ArtifactError(f"{path} has format {raw['format']}; this srprune reads {FORMAT}.")
+        header = Header(**raw)
+        if not {"model", "model_args", "scale"} <= header.params.keys():
+            raise KeyError("model")
+    except SafetensorError as error:
+        raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
+    except (KeyError, TypeError, ValueError):
+        raise ArtifactError(
+            f"{path} does not say which network it holds: srprune did not write it."
+        ) from None
+    return header
