@@ -10,7 +10,6 @@ import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
-from srprune.core.config import ExtractConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import MissingDependency
 from srprune.core.workspace import Workspace
@@ -48,6 +47,7 @@ def extract(
       srprune extract photos --size 96 --stride 48
     """
     from srprune.cli import say
+    from srprune.core.config import ExtractConfig
     from srprune.stages.extract import ImageSource
     from srprune.stages.extract import extract as stage
 
@@ -93,6 +93,7 @@ def pretrain(
       srprune pretrain --set model_args.variant=9-5-5 --set budget.steps=20000
     """
     from srprune.cli import say
+    from srprune.core.config import TrainConfig
     from srprune.core.yaml_file import load
     from srprune.models.device import pick_device
     from srprune.stages.fit import fit
@@ -261,6 +262,7 @@ def train(
       srprune train --config fsrcnn_x2.yaml --set pruning.ratio=1 --set seed=1
     """
     from srprune.cli import say
+    from srprune.core.config import TrainConfig
     from srprune.core.yaml_file import dump, load
     from srprune.models.device import pick_device
     from srprune.stages.fit import fit

@@ -252,7 +252,8 @@ def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any
     if header.kind != kind:
         raise ArtifactError(f"{path} holds a {header.kind}; a {kind} was expected.")
     try:
-        table = pq.read_table(path)
+        with pq.ParquetFile(path) as file:  # pq.read_table loads pyarrow.dataset, 0.2 s
+            table = file.read()
         columns = {
             name: np.asarray(table.column(name).to_numpy(zero_copy_only=False))
             for name in table.column_names

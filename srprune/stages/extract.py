@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from srprune.core.artifact import atomic_path, digest
-from srprune.core.config import ExtractConfig
 from srprune.core.errors import ImageError, MissingArtifact, UserError
 from srprune.core.parallel import in_threads
 from srprune.core.patches import ImageRecord, PatchIndex
@@ -23,6 +23,9 @@ from srprune.images.benchmarks import PHOTOS, PHOTOS_TRAIN, photos_folder
 from srprune.images.decode import content_of, decode_rgb, list_images, read_shape
 from srprune.images.grid import aligned, check_grid, grid
 from srprune.images.store import PixelStore, Shape, build_store, finish_store, open_store
+
+if TYPE_CHECKING:  # pydantic takes as long to load as all of select
+    from srprune.core.config import ExtractConfig
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ def sub_image_names(index: PatchIndex) -> list[str]:
     """File name of each patch: ``0001_s001.png``, as BasicSR names DIV2K's sub-images.
 
     Only letters, digits, ``_`` and ``-``, so that every trainer's reader takes them; images whose
-    names become equal by that get eight digits of their content.
+    names become equal by that get eight digits of their path's hash.
     """
     stems = [
         re.sub(r"[^A-Za-z0-9_-]+", "_", Path(image.path).with_suffix("").as_posix())

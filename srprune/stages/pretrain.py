@@ -78,22 +78,23 @@ def held_out_validation(
 
     dB of the pooled MSE in the network's own channels, unrounded, without the rim. The input of a
     pre-upsampled network is plain bicubic: a scoring model below it has not learned yet.
+    None where no image is held out, or patches are all rim.
     """
     ids = np.flatnonzero(np.isin(pool.index.image_N, held_out_images(pool.index, config.seed)))
     if not len(ids):
         return None
     network, domain = build(config.model, config.scale, config.model_args)
-    sampler = CropSampler(
-        ids,
-        seed=config.seed,
-        batch=CROPS,
-        lr_patch=pool.index.size // config.scale,
-        lr_crop=config.lr_crop,
-        augment=False,
-    )
-    lr, hr = Batches(pool, sampler, config.lr_crop, device).at(0)
-    x, target = domain.input(lr), domain.target(hr)
     rim = network.rim + 2 * config.scale
+    lr_patch, lr_crop = pool.index.size // config.scale, config.lr_crop
+    if lr_crop * config.scale <= 2 * rim:  # crops that are all rim: whole patches instead
+        lr_crop = lr_patch
+    if lr_crop * config.scale <= 2 * rim:
+        return None
+    sampler = CropSampler(
+        ids, seed=config.seed, batch=CROPS, lr_patch=lr_patch, lr_crop=lr_crop, augment=False
+    )
+    lr, hr = Batches(pool, sampler, lr_crop, device).at(0)
+    x, target = domain.input(lr), domain.target(hr)
 
     def psnr(image: torch.Tensor) -> float:
         mse = float((inside(image, rim) - inside(target, rim)).square().mean())

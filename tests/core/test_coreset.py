@@ -1,0 +1,78 @@
+"""Core-sets: sorted, unique ids within one patch index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srprune.core.artifact import write_table
+from srprune.core.coreset import CoreSet
+from srprune.core.errors import ArtifactError, ArtifactMismatch
+
+PATCHES = "00000000000000aa"
+OTHER = "00000000000000bb"
+PARENTS = {"patches": PATCHES}
+PARAMS: dict[str, Any] = {"rule": "des", "num_patches": 10, "num_skipped": 0}
+
+
+@given(st.sets(st.integers(0, 9), min_size=1), st.randoms())
+def test_round_trip_sorts(
+    tmp_path_factory: pytest.TempPathFactory, ids: set[int], r: Random
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "coreset.parquet"
+    shuffled = r.sample(sorted(ids), len(ids))
+    written = CoreSet.write(path, np.array(shuffled), parents=PARENTS, params=PARAMS, made={})
+    read = CoreSet.read(path, PATCHES)
+    assert read.patch_ids.tolist() == written.patch_ids.tolist() == sorted(ids)
+    assert read.header.params == {**PARAMS, "num_kept": len(ids)}
+    assert read.fingerprint == written.fingerprint and len(read) == len(ids)
+
+
+def test_the_column_is_as_documented(tmp_path: Path) -> None:
+    CoreSet.write(tmp_path / "c", np.array([7, 2]), parents=PARENTS, params=PARAMS, made={})
+    table = pq.read_table(tmp_path / "c")
+    assert table.to_pydict() == {"patch_id": [2, 7]}
+    assert table.schema.types == [pa.int64()]
+
+
+def test_a_coreset_of_another_index_is_refused_with_both_fingerprints(tmp_path: Path) -> None:
+    CoreSet.write(tmp_path / "c", np.arange(3), parents=PARENTS, params=PARAMS, made={})
+    with pytest.raises(ArtifactMismatch, match=f"{PATCHES}, but {OTHER} is at hand.*select"):
+        CoreSet.read(tmp_path / "c", OTHER)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.array([2, 1]),
+        np.array([1, 1]),
+        np.array([-1, 1]),
+        np.array([9, 10]),
+        np.array([], dtype=np.int64),
+        np.array([0.0, 1.5]),
+        np.array(["0", "1"], dtype=object),
+    ],
+)
+def test_wrong_ids_in_a_file_made_by_hand_are_refused(
+    tmp_path: Path, ids: npt.NDArray[Any]
+) -> None:
+    columns = {"patch_id": ids}
+    write_table(tmp_path / "c", "CoreSet", columns, parents=PARENTS, params=PARAMS, made={})
+    with pytest.raises(ArtifactError, match="sorted, unique patch ids from 0 to 9"):
+        CoreSet.read(tmp_path / "c")
+
+
+def test_a_file_without_ids_is_refused(tmp_path: Path) -> None:
+    columns = {"id": np.arange(3)}
+    write_table(tmp_path / "c", "CoreSet", columns, parents=PARENTS, params=PARAMS, made={})
+    with pytest.raises(ArtifactError, match="sorted, unique patch ids"):
+        CoreSet.read(tmp_path / "c")

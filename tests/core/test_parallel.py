@@ -1,0 +1,83 @@
+"""Work in threads: every item once, a few at a time, exceptions in their futures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from srprune.core.parallel import in_threads
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 30), st.integers(1, 5))
+def test_every_item_comes_once_with_its_result(items: int, workers: int) -> None:
+    done = [(i, future.result()) for i, future in in_threads(str, range(items), workers)]
+    assert sorted(done) == [(i, str(i)) for i in range(items)]
+
+
+def test_exceptions_come_through_the_futures_and_stop_nothing() -> None:
+    def odd_fails(i: int) -> int:
+        if i % 2:
+            raise ValueError(i)
+        return i
+
+    done = dict(in_threads(odd_fails, range(9), 2))
+    assert [i for i in sorted(done) if done[i].exception() is None] == [0, 2, 4, 6, 8]
+    with pytest.raises(ValueError, match=r"^3$"):
+        done[3].result()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_items_are_taken_a_few_ahead_of_what_was_given_out(workers: int) -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for i in range(50):
+            taken += 1
+            yield i
+
+    for given_out, _ in enumerate(in_threads(abs, items(), workers)):
+        assert taken <= given_out + 2 * workers
+    assert taken == 50
+
+
+def test_work_runs_in_that_many_threads() -> None:
+    together = threading.Barrier(3)  # opens only when three stand before it
+
+    def meet(_: int) -> str:
+        together.wait(timeout=30)
+        return threading.current_thread().name
+
+    names = {future.result() for _, future in in_threads(meet, range(6), 3)}
+    assert len(names) == 3
+
+
+def test_a_caller_that_stops_cancels_what_waits() -> None:
+    begun: list[int] = []
+    release = threading.Event()
+
+    def slow(i: int) -> None:
+        begun.append(i)
+        if i:
+            release.wait(timeout=30)
+
+    results = in_threads(slow, range(100), 1)
+    next(results)
+    release.set()
+    results.close()
+    count = len(begun)
+    assert count <= 3 and not any(t.name.startswith("ThreadPool") for t in threading.enumerate())
+
+
+def test_an_error_of_the_items_comes_out() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise KeyError("items")
+
+    with pytest.raises(KeyError, match="items"):
+        list(in_threads(abs, items(), 2))
