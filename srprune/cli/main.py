@@ -6,7 +6,6 @@ Exit status: 0 fine, 1 our fault, 2 usage or input, 130 interrupted (Ctrl-C).
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import traceback
 from importlib import import_module
@@ -94,9 +93,6 @@ def main() -> NoReturn:
             "interrupted. Give the same command again to go on; pretrain and train need --resume.",
             INTERRUPTED,
         )
-    except BrokenPipeError:  # the reader of our output went away, such as head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         if error.errno not in SURROUNDINGS:
             _our_fault(error)

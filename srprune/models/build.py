@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from srprune.core.artifact import Header, atomic_path, fingerprint
@@ -100,8 +100,9 @@ def save_weights(
         made=dict(made),
         info=dict(info),
     )
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata={KEY: json.dumps(asdict(header))})
+    content = save(tensors, metadata={KEY: json.dumps(asdict(header))})
+    with atomic_path(path) as temporary:  # save_file hides a full disk behind an error of its own
+        temporary.write_bytes(content)
     return header
 
 

@@ -25,6 +25,11 @@ class Domain:
     pre_upsampled: bool
     scale: int
 
+    @property
+    def reach(self) -> int:
+        """HR px from which the border of an LR patch is felt in the input: bicubic's 2 LR px."""
+        return 2 * self.scale if self.pre_upsampled else 0
+
     def target(self, hr_B3HW: Tensor) -> Tensor:
         """What the network should give for HR: (B, 1 or 3, H, W)."""
         return tensor.rgb_to_y(hr_B3HW) if self.channels == "y" else hr_B3HW

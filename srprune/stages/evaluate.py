@@ -151,6 +151,7 @@ def evaluate_model(
         "allow_leak": allow_leak,
     }
     if save_images is None and (there := _already_there(path, parents, params)):
+        _write_texts(path, there)
         return there
 
     def guard(benchmark: Benchmark, name: str, hr: Pixels) -> None:
@@ -178,9 +179,14 @@ def evaluate_model(
         progress=progress,
     )
     table = EvalTable.write(path, rows, parents=parents, params=params, made=watch.made())
-    write_text(path.with_suffix(".csv"), csv_text(rows))
-    write_text(path.with_suffix(".json"), json_text(rows, table.header))
+    _write_texts(path, table)
     return table
+
+
+def _write_texts(path: Path, table: EvalTable) -> None:
+    """The table once more, as CSV and JSON beside it."""
+    write_text(path.with_suffix(".csv"), csv_text(table.rows))
+    write_text(path.with_suffix(".json"), json_text(table.rows, table.header))
 
 
 def _files(benchmark: Benchmark) -> str:

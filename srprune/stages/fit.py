@@ -24,7 +24,6 @@ from srprune.data.batches import Batches
 from srprune.data.patches import PatchPool
 from srprune.data.sampler import CropSampler, check_crop
 from srprune.models.build import build, save_weights
-from srprune.models.network import Network
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
 from srprune.training.state import StateFile
@@ -159,7 +158,7 @@ def fit(
     torch.manual_seed(config.seed)
     network, domain = build(config.model, config.scale, config.model_args)
     network.to(device)
-    rim = spoiled_rim(network, config)
+    rim = network.rim + domain.reach if config.skip_rim else 0
 
     def batch_at(step: int) -> tuple[Tensor, Tensor]:
         lr, hr = batches.at(step)
@@ -195,11 +194,6 @@ def fit(
     return header
 
 
-def spoiled_rim(network: Network, config: TrainConfig) -> int:
-    """HR px at each edge that the loss leaves out: padding, and bicubic, which reaches 2 LR px."""
-    return network.rim + 2 * config.scale if config.skip_rim else 0
-
-
 def check_crops(config: TrainConfig, size: int) -> None:
     """Refuse crops that patches cannot give, or of which the rim leaves nothing.
 
@@ -211,8 +205,8 @@ def check_crops(config: TrainConfig, size: int) -> None:
         InputError: lr_crop is too large or too small.
     """
     check_crop(config.lr_crop, size // config.scale)
-    network, _ = build(config.model, config.scale, config.model_args)
-    rim = spoiled_rim(network, config)
+    network, domain = build(config.model, config.scale, config.model_args)
+    rim = network.rim + domain.reach if config.skip_rim else 0
     if 2 * rim >= config.lr_crop * config.scale:
         raise InputError(
             f"lr_crop is {config.lr_crop}, {config.lr_crop * config.scale} px at HR, but skip_rim "

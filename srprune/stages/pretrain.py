@@ -84,7 +84,7 @@ def held_out_validation(
     if not len(ids):
         return None
     network, domain = build(config.model, config.scale, config.model_args)
-    rim = network.rim + 2 * config.scale
+    rim = network.rim + domain.reach
     lr_patch, lr_crop = pool.index.size // config.scale, config.lr_crop
     if lr_crop * config.scale <= 2 * rim:  # crops that are all rim: whole patches instead
         lr_crop = lr_patch

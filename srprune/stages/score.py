@@ -73,14 +73,15 @@ def score(
         scale = domain.scale
         restorer = restorer_of(folder.name, network.to(where), domain, header.fingerprint)
         parents["scorer"] = header.fingerprint
-        rim = network.rim
+        rim = network.rim + domain.reach
     elif method == "bicubic":
         scale = scale or 2
         restorer = BicubicRestorer(scale)
+        rim = 2 * scale  # bicubic reaches 2 LR px
     with_lr = method in BY_RECONSTRUCTION
     pool = open_pool(workspace, scale or 2, progress, with_lr=with_lr)
     if method in BY_RECONSTRUCTION:
-        rim = 0 if include_rim else rim + 2 * pool.scale  # bicubic reaches 2 LR px
+        rim = 0 if include_rim else rim
         params |= {"scale": scale, "degradation": DEGRADATION, "context": "patch", "rim": rim}
         if 2 * rim >= pool.index.size:
             raise InputError(

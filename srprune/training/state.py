@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,10 @@ class StateFile:
             "rng": torch.get_rng_state(),
             "loss_sum": loss_sum,
         }
+        buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
+        torch.save(state, buffer)
         with atomic_path(self.path) as temporary:
-            torch.save(state, temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def load(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device

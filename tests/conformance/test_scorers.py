@@ -1,0 +1,98 @@
+"""What every scoring method of the table must keep to; a new one needs no new test here."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from srprune.core.config import ExtractConfig, TrainConfig  # noqa: E402
+from srprune.core.errors import MissingArtifact, UnknownName  # noqa: E402
+from srprune.core.scores import ScoreTable  # noqa: E402
+from srprune.core.workspace import Workspace  # noqa: E402
+from srprune.scoring import SCORERS  # noqa: E402
+from srprune.stages.extract import ImageSource, extract, read_index  # noqa: E402
+from srprune.stages.fit import fit  # noqa: E402
+from srprune.stages.pretrain import plan_pretraining  # noqa: E402
+from srprune.stages.score import score  # noqa: E402
+
+every_method = pytest.mark.parametrize("method", list(SCORERS))
+
+
+@pytest.fixture
+def workspace(images: Path, tmp_path: Path) -> Workspace:
+    """Patches, and a scoring model of a few steps."""
+    workspace = Workspace(tmp_path / "workspace")
+    extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
+    config = TrainConfig(
+        model="srcnn", model_args={"init": "he"}, budget={"steps": 3}, batch=2, lr_crop=18
+    )
+    fit(plan_pretraining(config, workspace), device=torch.device("cpu"))
+    return workspace
+
+
+def fresh_scores(workspace: Workspace, method: str, batch: int = 4) -> ScoreTable:
+    """Scores that no earlier call has left behind."""
+    shutil.rmtree(workspace.root / "scores", ignore_errors=True)
+    return score(workspace, method=method, batch=batch, device="cpu")[1]
+
+
+@every_method
+def test_scores_are_one_finite_number_a_patch(workspace: Workspace, method: str) -> None:
+    name, table = score(workspace, method=method, device="cpu")
+    scores = table.scores_N
+    assert scores.dtype == np.float64
+    assert scores.shape == (len(read_index(workspace)),)
+    assert np.isfinite(scores).all()
+    assert len(np.unique(scores)) > len(scores) / 2  # a score that ranks
+    assert table.method == method
+    assert name.startswith(method)
+    again = ScoreTable.read(workspace.scores(name), patches=read_index(workspace).fingerprint)
+    assert np.array_equal(again.scores_N, scores)
+    assert [path.suffix for path in (workspace.root / "scores").iterdir()] == [".parquet"]
+
+
+@every_method
+def test_scores_are_the_same_again(workspace: Workspace, method: str) -> None:
+    first = fresh_scores(workspace, method)
+    again = fresh_scores(workspace, method)
+    assert np.array_equal(first.scores_N, again.scores_N)
+    assert first.fingerprint == again.fingerprint
+
+
+@every_method
+def test_the_batch_does_not_change_the_scores(workspace: Workspace, method: str) -> None:
+    alone = fresh_scores(workspace, method, batch=1).scores_N
+    for batch in (3, 7):
+        together = fresh_scores(workspace, method, batch=batch).scores_N
+        np.testing.assert_allclose(together, alone, rtol=1e-5)
+
+
+@every_method
+def test_a_finished_table_is_returned_as_it_is(workspace: Workspace, method: str) -> None:
+    name, first = score(workspace, method=method, device="cpu")
+    before = workspace.scores(name).stat()
+
+    def progress(label: str, done: int, total: int, note: str = "") -> None:
+        raise AssertionError(f"{label} again")
+
+    same_name, again = score(workspace, method=method, device="cpu", progress=progress)
+    assert same_name == name
+    assert np.array_equal(again.scores_N, first.scores_N)
+    after = workspace.scores(name).stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@every_method
+def test_without_patches_the_command_that_makes_them_is_named(tmp_path: Path, method: str) -> None:
+    with pytest.raises(MissingArtifact, match=r"Run 'srprune (extract|pretrain)"):
+        score(Workspace(tmp_path / "nothing"), method=method, device="cpu")
+
+
+def test_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="Did you mean: sobel") as caught:
+        score(Workspace(tmp_path), method="sobbel", device="cpu")
+    assert all(name in str(caught.value) for name in SCORERS)

@@ -1,0 +1,264 @@
+"""One training run in its folder: finished, interrupted, resumed, restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+from srprune.core.config import ExtractConfig, TrainConfig  # noqa: E402
+from srprune.core.errors import ArtifactMismatch, InputError  # noqa: E402
+from srprune.core.workspace import Workspace  # noqa: E402
+from srprune.core.yaml_file import load  # noqa: E402
+from srprune.models.build import load_weights  # noqa: E402
+from srprune.stages.extract import ImageSource, extract  # noqa: E402
+from srprune.stages.fit import Job, fit  # noqa: E402
+from srprune.stages.pool import open_pool  # noqa: E402
+
+CPU = torch.device("cpu")
+STEPS = 7
+
+Plan = Callable[..., Job]
+
+
+class Stopped(Exception):
+    """Stands for Ctrl-C between two steps."""
+
+
+def stop_at(step: int) -> Any:
+    def progress(label: str, done: int, total: int, note: str = "") -> None:
+        if done == step:
+            raise Stopped
+
+    return progress
+
+
+def never(label: str, done: int, total: int, note: str = "") -> None:
+    raise AssertionError("trained")
+
+
+@pytest.fixture
+def plan(images: Path, tmp_path: Path) -> Plan:
+    """Plan a run on all patches of a small pool; changes go into its config."""
+    workspace = Workspace(tmp_path / "workspace")
+    extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
+
+    def job(patches: int | None = None, **changes: Any) -> Job:
+        config = TrainConfig(
+            **{
+                "model": "fsrcnn",
+                "model_args": {"d": 6, "s": 4, "m": 1},
+                "budget": {"steps": STEPS},
+                "batch": 2,
+                "lr_crop": 12,
+                "checkpoint_every": 2,
+                **changes,
+            }
+        )
+        pool = open_pool(workspace, config.scale)
+        ids = np.arange(patches or len(pool))
+        parents = {"patches": pool.index.fingerprint}
+        return Job(workspace.run("run"), config, pool, ids, "full", parents)
+
+    return job
+
+
+def tensors(job: Job) -> dict[str, Any]:
+    return load_weights(job.weights)[0].state_dict()
+
+
+def equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def files(job: Job) -> list[str]:
+    return sorted(path.name for path in job.folder.iterdir())
+
+
+def test_finished_run_is_returned_as_it_is(plan: Plan) -> None:
+    header = fit(plan(), device=CPU)
+    job = plan()
+    assert files(job) == ["config.yaml", "log.csv", "weights.safetensors"]
+    before = {name: (job.folder / name).stat().st_mtime_ns for name in files(job)}
+    for resume in (False, True):
+        assert fit(job, device=CPU, resume=resume, progress=never) == header
+    assert {name: (job.folder / name).stat().st_mtime_ns for name in files(job)} == before
+
+
+def test_header_tells_what_decided_the_weights(plan: Plan) -> None:
+    job = plan()
+    header = fit(job, device=CPU)
+    assert header.params["steps"] == STEPS
+    assert header.params["num_patches"] == len(job.pool)
+    assert header.params["config"]["optimizer"]["lr"] == 1e-3
+    assert header.parents == job.parents
+    assert header.made["device"] == "cpu"
+    assert header.info["training_images"] == job.pool.index.contents
+    assert job.num_bytes == len(job.pool) * 3 * (48 * 48 + 24 * 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "seed 0 there, 1 asked for"),
+        ({"budget": {"steps": 8}}, "steps 7 there, 8 asked for"),
+        ({"loss": "mse"}, "loss 'l1' there, 'mse' asked for"),
+        ({"patches": 5}, "num_patches"),
+        ({"scale": 3}, "scale 2 there, 3 asked for"),
+    ],
+    ids=["seed", "steps", "loss", "patches", "scale"],
+)
+def test_finished_run_of_another_config_is_refused(
+    plan: Plan, change: dict[str, Any], words: str
+) -> None:
+    fit(plan(), device=CPU)
+    before = tensors(plan())
+    for resume in (False, True):
+        with pytest.raises(ArtifactMismatch, match=words) as caught:
+            fit(plan(**change), device=CPU, resume=resume, progress=never)
+    assert "--restart" in str(caught.value)
+    assert equal(before, tensors(plan()))
+
+
+def test_finished_run_on_other_patches_is_refused(plan: Plan) -> None:
+    fit(plan(), device=CPU)
+    job = replace(plan(), parents={"patches": "0123456789abcdef"})
+    with pytest.raises(ArtifactMismatch, match=r"not from .*0123456789abcdef"):
+        fit(job, device=CPU, progress=never)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"validation": {"benchmark": None, "every": 3}}, {"checkpoint_every": 1}],
+    ids=["validation", "checkpoint_every"],
+)
+def test_what_does_not_decide_the_weights_may_change(plan: Plan, change: dict[str, Any]) -> None:
+    header = fit(plan(), device=CPU)
+    assert fit(plan(**change), device=CPU, progress=never) == header
+
+
+def test_interrupted_run_is_neither_continued_nor_replaced_unasked(plan: Plan) -> None:
+    with pytest.raises(Stopped):
+        fit(plan(), device=CPU, progress=stop_at(5))
+    state = plan().state.path.read_bytes()
+    with pytest.raises(InputError, match="interrupted run") as caught:
+        fit(plan(), device=CPU, progress=never)
+    assert "--resume" in str(caught.value)
+    assert "--restart" in str(caught.value)
+    assert plan().state.path.read_bytes() == state
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 7])
+def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(plan: Plan, step: int) -> None:
+    header = fit(plan(), device=CPU)
+    expected = tensors(plan())
+    plan().weights.unlink()
+    with pytest.raises(Stopped):
+        fit(plan(), device=CPU, progress=stop_at(step))
+    seen: list[int] = []
+    again = fit(
+        plan(), device=CPU, resume=True, progress=lambda _, done, total, note="": seen.append(done)
+    )
+    assert seen == list(range(min(step, 6) // 2 * 2 + 1, STEPS + 1))
+    assert equal(tensors(plan()), expected)
+    assert again.fingerprint == header.fingerprint
+    assert files(plan()) == ["config.yaml", "log.csv", "weights.safetensors"]
+
+
+def test_interrupted_run_of_another_config_is_not_resumed(plan: Plan) -> None:
+    with pytest.raises(Stopped):
+        fit(plan(), device=CPU, progress=stop_at(5))
+    with pytest.raises(ArtifactMismatch, match="belongs to a run of another config"):
+        fit(plan(seed=1), device=CPU, resume=True, progress=never)
+    fit(plan(checkpoint_every=3), device=CPU, resume=True)
+
+
+def test_resuming_what_was_never_begun_begins_it(plan: Plan) -> None:
+    fit(plan(), device=CPU, resume=True)
+    assert plan().finished() is not None
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_restart_throws_away_what_is_there(plan: Plan, interrupted: bool) -> None:
+    if interrupted:
+        with pytest.raises(Stopped):
+            fit(plan(), device=CPU, progress=stop_at(5))
+    else:
+        fit(plan(), device=CPU)
+    seen: list[int] = []
+    fit(
+        plan(seed=1),
+        device=CPU,
+        restart=True,
+        progress=lambda _, done, total, note="": seen.append(done),
+    )
+    assert seen == list(range(1, STEPS + 1))
+    assert load_weights(plan().weights)[2].params["seed"] == 1
+
+
+def test_restart_with_a_fault_keeps_what_is_there(plan: Plan) -> None:
+    header = fit(plan(), device=CPU)
+    with pytest.raises(InputError, match="lr_crop is 25"):
+        fit(plan(lr_crop=25), device=CPU, restart=True, progress=never)
+    assert plan().finished() == header
+
+
+def test_the_seed_decides_the_weights(plan: Plan) -> None:
+    results = []
+    for seed in (0, 0, 1):
+        fit(plan(seed=seed), device=CPU, restart=True)
+        results.append(tensors(plan()))
+    assert equal(results[0], results[1])
+    assert not equal(results[0], results[2])
+
+
+def test_config_in_the_folder_is_the_resolved_one(plan: Plan) -> None:
+    job = plan(optimizer={"lr": 2e-3})
+    fit(job, device=CPU)
+    assert load(job.folder / "config.yaml", TrainConfig) == job.config
+
+
+def test_crop_that_is_all_rim_names_the_least_that_is_not(plan: Plan) -> None:
+    rim = 2 * (2 + 1 + 2) + 2 * 2  # FSRCNN with m = 1, and the reach of bicubic
+    with pytest.raises(InputError, match=f"leaves out {rim} px") as caught:
+        fit(plan(skip_rim=True), device=CPU, progress=never)
+    assert str(caught.value).endswith("at least 15.")
+    with pytest.raises(InputError, match="at least 15"):
+        fit(plan(skip_rim=True, lr_crop=14), device=CPU, progress=never)
+    fit(plan(skip_rim=True, lr_crop=15), device=CPU)
+
+
+def test_skip_rim_changes_what_is_learned(plan: Plan) -> None:
+    results = []
+    for skip_rim in (False, True):
+        fit(plan(lr_crop=18, skip_rim=skip_rim), device=CPU, restart=True)
+        results.append(tensors(plan()))
+    assert not equal(*results)
+
+
+def test_only_patches_of_the_job_are_trained_on(plan: Plan) -> None:
+    """Another patch gives other weights, and the same one gives the same again."""
+    fit(plan(patches=1), device=CPU)
+    one = tensors(plan())
+    job = plan(patches=1)
+    job = replace(job, patch_ids=np.array([len(job.pool) - 1]))
+    fit(job, device=CPU, restart=True)
+    assert not equal(one, tensors(job))
+    fit(plan(patches=1), device=CPU, restart=True)
+    assert equal(one, tensors(plan()))
+
+
+def test_last_layer_lr_reaches_the_last_layer_of_the_network(plan: Plan) -> None:
+    results = []
+    for factor in (1.0, 0.1):
+        job = plan(budget={"steps": 1}, optimizer={"last_layer_lr": factor})
+        fit(job, device=CPU, restart=True)
+        results.append(tensors(job))
+    first, slowed = results
+    different = {name for name in first if not torch.equal(first[name], slowed[name])}
+    assert different == {"last_part.weight", "last_part.bias"}

@@ -1,0 +1,68 @@
+"""What is written about the project holds: help texts, commands, links."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from srprune.cli.main import COMMANDS, cli
+
+ROOT = Path(__file__).parents[1]
+WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|(?:src|href)=\"([^\"]+)\"")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_help_and_an_example_that_names_it(name):
+    module, attribute = COMMANDS[name].split(":")
+    command = getattr(import_module(module), attribute)
+    said, example = (command.help or "").split("Example:")
+    assert len(said.split()) > 5
+    lines = [line.strip() for line in example.splitlines() if line.strip()]
+    assert lines
+    assert all(line.startswith(f"srprune {name}") for line in lines)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_has_help(name):
+    module, attribute = COMMANDS[name].split(":")
+    command = getattr(import_module(module), attribute)
+    without = [p.name for p in command.params if p.param_type_name == "option" and not p.help]
+    assert without == []
+
+
+def test_the_examples_of_the_program_are_commands():
+    lines = [line.split() for line in (cli.help or "").splitlines() if "srprune " in line]
+    assert len(lines) == 6
+    assert [words[1] for words in lines] == list(COMMANDS)[:6]
+
+
+def test_the_readme_names_the_two_commands_of_a_checkout():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    if len(text.splitlines()) <= 20:
+        pytest.skip("there is no README yet")
+    assert "make demo" in text
+    assert "make test" in text
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_relative_links_of_a_page_lead_somewhere(page):
+    text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = ["".join(groups).split("#")[0] for groups in LINK.findall(text)]
+    local = [t for t in targets if t and not re.match(r"[a-z]+:", t)]
+    missing = [target for target in local if not (page.parent / target).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_commands_that_a_page_shows_exist(page):
+    text = page.read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```.*?```|`[^`]+`", text, flags=re.DOTALL))
+    shown = re.findall(r"(?:^\s*|`)srprune ([a-z]+)", code, flags=re.MULTILINE)
+    assert set(shown) <= set(COMMANDS)
+    targets = re.findall(r"(?:^\s*|`)make ([a-z]+)", code, flags=re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert [name for name in targets if not re.search(f"^{name}:", makefile, re.MULTILINE)] == []

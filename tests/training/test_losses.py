@@ -1,0 +1,26 @@
+"""Losses by name."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+torch = pytest.importorskip("torch")
+from srprune.core.config import TrainConfig  # noqa: E402
+from srprune.training.losses import LOSSES  # noqa: E402
+
+OUTPUT = torch.tensor([[[[0.0, 0.5], [1.0, 0.25]]], [[[0.0, 0.0], [0.0, 1.0]]]])
+TARGET = torch.tensor([[[[0.0, 0.0], [0.5, 0.25]]], [[[0.0, 0.0], [0.0, 0.0]]]])
+
+
+def test_l1_is_the_mean_distance() -> None:
+    assert LOSSES["l1"](OUTPUT, TARGET).item() == pytest.approx((0.5 + 0.5 + 1) / 8)
+
+
+def test_mse_is_the_mean_square() -> None:
+    assert LOSSES["mse"](OUTPUT, TARGET).item() == pytest.approx((0.25 + 0.25 + 1) / 8)
+
+
+def test_a_config_can_name_each_of_them_and_no_other() -> None:
+    assert set(get_args(TrainConfig.model_fields["loss"].annotation)) == set(LOSSES)
