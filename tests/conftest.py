@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: pytest-xdist uses the cores already
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

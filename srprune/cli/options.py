@@ -21,7 +21,7 @@ def _workspace(ctx: click.Context, param: click.Parameter, value: Path | None) -
 def _roots(ctx: click.Context, param: click.Parameter, value: tuple[Path, ...]) -> list[Path]:
     """Where benchmarks are looked for: the option, SRPRUNE_DATA, and the current folder."""
     named = [Path(root) for root in os.environ.get("SRPRUNE_DATA", "").split(os.pathsep) if root]
-    return [*value, *named, Path(".")]
+    return list(value) or [*named, Path(".")]
 
 
 workspace = click.option(
@@ -34,7 +34,7 @@ workspace = click.option(
 roots = click.option(
     "--data",
     "roots",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
     multiple=True,
     callback=_roots,
     help="Folder that holds benchmarks, as ROOT/Set5/HR. [default: $SRPRUNE_DATA and .]",

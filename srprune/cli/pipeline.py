@@ -276,10 +276,10 @@ def train(
         )
         if dry_run:
             click.echo(dump(settings))
+        measure = validation(settings, roots, where)
         say.planned(job, where)
         if dry_run:
             return
-        measure = validation(settings, roots, where)
         fit(job, device=where, resume=resume, restart=restart, validate=measure, progress=bars)
     say.trained(job)
     try:
@@ -346,14 +346,13 @@ def evaluate(
     """
     from srprune.cli import say
     from srprune.models.device import pick_device
-    from srprune.stages.evaluate import evaluate_model, find_benchmarks, open_candidate
+    from srprune.stages.evaluate import evaluate_model, find_benchmarks, open_candidates
 
     where = pick_device(device)
     found = find_benchmarks(benchmarks, roots)
     tables = []
     with Bars() as bars:
-        for model in models or (None,):
-            candidate = open_candidate(model, workspace, scale, where)
+        for candidate in open_candidates(models, workspace, scale, where):
             tables.append(
                 evaluate_model(
                     candidate,

@@ -62,8 +62,14 @@ def trained(job: Job) -> None:
     if log.exists():
         columns, *rows = log.read_text().splitlines()
         if rows:
-            named = zip(columns.split(","), rows[-1].split(","), strict=True)
-            click.echo("validation: " + ", ".join(f"{name} {value}" for name, value in named))
+            figures = dict(zip(columns.split(","), rows[-1].split(","), strict=True))
+            click.echo("validation: " + ", ".join(f"{k} {v}" for k, v in figures.items()))
+            below = float(figures.get("psnr_bicubic", "-inf")) - float(figures.get("psnr", "inf"))
+            if below > 0:
+                click.echo(
+                    f"note: the scoring model is still {below:.1f} dB below bicubic; its ranking "
+                    "may be coarse. More steps: --restart --set budget.steps=N"
+                )
     click.echo(f"weights: {job.weights}")
 
 

@@ -171,3 +171,9 @@ class RunConfig(Strict):
     """Core-sets to compare, by name; the first is what the others are compared with."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     evaluate: EvaluateConfig = EvaluateConfig()
+
+    @model_validator(mode="after")
+    def _seeds(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds must differ")
+        return self

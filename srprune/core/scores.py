@@ -79,7 +79,8 @@ class ScoreTable:
         """
         header, columns = read_table(path, "ScoreTable")
         if patches is not None:
-            check_parent(path, header, "patches", patches, "Run 'srprune score' again.")
+            remedy = f"Run 'srprune score --method {header.params['method']} --restart'."
+            check_parent(path, header, "patches", patches, remedy)
         scores_N = columns.get("score")
         ids_N = columns.get("patch_id")
         if (

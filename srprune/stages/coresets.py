@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import MissingArtifact, UserError
+from srprune.core.names import near
 from srprune.core.patches import ALIGNMENT, PatchIndex
 from srprune.core.provenance import Stopwatch
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace, coreset_name, the_one
+from srprune.scoring import SCORERS
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
 from srprune.stages.extract import read_index
@@ -122,6 +124,7 @@ def describe(name: str, coreset: CoreSet, index: PatchIndex, table: ScoreTable |
     kept = table.scores_N[coreset.patch_ids] if table else None
     total = float(table.scores_N.sum()) if table else 0.0
     images = len(index.images)
+    everything = np.arange(len(index))
     kept_per_image = np.bincount(index.image_N[coreset.patch_ids], minlength=images)
     return Selection(
         name=name,
@@ -131,7 +134,7 @@ def describe(name: str, coreset: CoreSet, index: PatchIndex, table: ScoreTable |
         score_range=(float(kept.min()), float(kept.max())) if kept is not None else None,
         loss_share=float(kept.sum()) / total if kept is not None and total > 0 else None,
         image_shares=kept_per_image / index.patches_per_image,
-        pixel_share=_pixels(index, coreset.patch_ids) / _pixels(index, np.arange(len(index))),
+        pixel_share=covered_pixels(index, coreset.patch_ids) / covered_pixels(index, everything),
     )
 
 
@@ -144,10 +147,13 @@ def read_scores(workspace: Workspace, name: str, index: PatchIndex) -> ScoreTabl
     """
     path = workspace.scores(name)
     if not path.exists():
-        there = ", ".join(path.stem for path in workspace.score_tables()) or "none"
+        there = [path.stem for path in workspace.score_tables()]
+        close = near(name, there)
+        hint = f" Did you mean: {close}?" if close else ""
+        method = name.rpartition("_x")[0] or name
+        make = f" Run 'srprune score --method {method}' first." if method in SCORERS else ""
         raise MissingArtifact(
-            f"there is no score table '{name}' (there: {there}). Run "
-            f"'srprune score --method {name.rpartition('_x')[0] or name}' first."
+            f"there is no score table '{name}'.{hint} Known: {', '.join(there) or 'none'}.{make}"
         )
     return ScoreTable.read(path, patches=index.fingerprint)
 
@@ -157,7 +163,7 @@ def _only_scores(workspace: Workspace) -> str:
     return the_one(tables, "score table", "--scores", "srprune score").stem
 
 
-def _pixels(index: PatchIndex, ids: npt.NDArray[np.int64]) -> int:
+def covered_pixels(index: PatchIndex, ids: npt.NDArray[np.int64]) -> int:
     """Pixels that patches cover, overlaps counted once; windows lie on a grid of 12 px."""
     side = index.size // ALIGNMENT
     covered = 0

@@ -86,6 +86,24 @@ def open_candidate(
     return Candidate(subject, header.info.get("training_images", {}))
 
 
+def open_candidates(
+    models: Sequence[str], workspace: Workspace, scale: int | None, device: torch.device
+) -> list[Candidate]:
+    """All models that are named, or the only run; bicubic takes the scale of the others.
+
+    Raises:
+        MissingArtifact: there is no such model.
+        InputError: several runs and none named, or a scale that is not the model's.
+    """
+    named: list[str | None] = [*models] or [None]
+    trained = {m: open_candidate(m, workspace, scale, device) for m in named if m != BICUBIC}
+    scales = {candidate.subject.restorer.scale for candidate in trained.values()}
+    if BICUBIC in named and scale is None and len(scales) > 1:
+        raise InputError(f"the models have the scales {sorted(scales)}; give bicubic a --scale.")
+    scale = scale or (scales.pop() if scales else None)
+    return [trained.get(m) or open_candidate(m, workspace, scale, device) for m in named]
+
+
 def find_benchmarks(names: Sequence[str], roots: Sequence[Path]) -> list[Benchmark]:
     """Benchmarks by name; without names those of the paper that are there.
 
@@ -151,7 +169,8 @@ def evaluate_model(
         "allow_leak": allow_leak,
     }
     if save_images is None and (there := _already_there(path, parents, params)):
-        _write_texts(path, there)
+        if not path.with_suffix(".json").exists():  # killed between the table and its texts
+            _write_texts(path, there)
         return there
 
     def guard(benchmark: Benchmark, name: str, hr: Pixels) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from srprune.core.artifact import atomic_path, digest
+from srprune.core.artifact import atomic_path, digest, write_text
 from srprune.core.errors import ImageError, MissingArtifact, UserError
+from srprune.core.lock import exclusive
 from srprune.core.parallel import in_threads
 from srprune.core.patches import ImageRecord, PatchIndex
 from srprune.core.progress import Progress, silent
@@ -87,8 +89,21 @@ def extract(
         ImageError: images that cannot be used; the message lists all of them.
         StorageError: the disk is full or may not be written.
     """
-    watch = Stopwatch()
     check_grid(config.size, config.stride)
+    with exclusive(workspace.root / "pixels"):
+        return _extract(source, config, workspace, skip_bad, write_patches, workers, progress)
+
+
+def _extract(
+    source: ImageSource,
+    config: ExtractConfig,
+    workspace: Workspace,
+    skip_bad: bool,
+    write_patches: bool,
+    workers: int,
+    progress: Progress,
+) -> PatchIndex:
+    watch = Stopwatch()
     plan = digest(source.fingerprint(), str(config.size), str(config.stride), str(skip_bad))
     index = _already_there(workspace, plan)
     if index is None:
@@ -211,12 +226,20 @@ def _same_content(images: Sequence[ImageRecord]) -> list[list[str]]:
 def _write_sub_images(
     index: PatchIndex, hr: PixelStore, workspace: Workspace, workers: int, progress: Progress
 ) -> None:
+    """Write what is not there yet; patches of another index are removed first."""
     names = sub_image_names(index)
     folder = workspace.root / "sub_images" / "HR"
+    stamp = folder.parent / "patches.txt"  # whose patches these are
+    if not stamp.exists() or stamp.read_text() != index.fingerprint:
+        shutil.rmtree(folder, ignore_errors=True)
+        write_text(stamp, index.fingerprint)
 
     def write(patch: int) -> None:
         pixels = hr.crop(
-            int(index.image_N[patch]), int(index.top_N[patch]), int(index.left_N[patch]), index.size
+            int(index.image_N[patch]),
+            int(index.top_N[patch]),
+            int(index.left_N[patch]),
+            index.size,
         )
         with atomic_path(folder / names[patch]) as temporary:
             Image.fromarray(pixels).save(temporary, format="PNG", compress_level=3)

@@ -16,6 +16,7 @@ from torch import Tensor
 from srprune.core.artifact import Header, canonical, digest, write_text
 from srprune.core.config import TrainConfig
 from srprune.core.errors import ArtifactMismatch, InputError
+from srprune.core.lock import exclusive
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.weights import read_weights_header
@@ -24,6 +25,7 @@ from srprune.data.batches import Batches
 from srprune.data.patches import PatchPool
 from srprune.data.sampler import CropSampler, check_crop
 from srprune.models.build import build, save_weights
+from srprune.stages.coresets import covered_pixels
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
 from srprune.training.state import StateFile
@@ -65,9 +67,9 @@ class Job:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of its patches, HR and LR, as uint8; overlaps count once a patch."""
-        size = self.pool.index.size
-        return len(self.patch_ids) * 3 * (size**2 + (size // self.config.scale) ** 2)
+        """Bytes of uint8 pixels that it needs, HR and LR; overlaps count once."""
+        pixels = covered_pixels(self.pool.index, self.patch_ids)
+        return 3 * (pixels + pixels // self.config.scale**2)
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -106,8 +108,8 @@ class Job:
         if header.params != self.params or header.parents != dict(self.parents):
             raise ArtifactMismatch(
                 f"{self.folder} holds a finished run of another config or other inputs "
-                f"({_difference(header, self)}). Choose another --workspace; or, with train, "
-                "another --name, or --restart to replace it."
+                f"({_difference(header, self)}). Choose another --workspace; or, with pretrain "
+                "and train, another --name, or --restart to replace it."
             )
         return header
 
@@ -135,6 +137,18 @@ def fit(
         InputError: an interrupted attempt is there, and neither resume nor restart was asked for.
         ArtifactMismatch: the folder holds another run.
     """
+    with exclusive(job.folder):
+        return _fit(job, device, resume, restart, validate, progress)
+
+
+def _fit(
+    job: Job,
+    device: torch.device,
+    resume: bool,
+    restart: bool,
+    validate: Validate | None,
+    progress: Progress,
+) -> Header:
     watch = Stopwatch()
     if not restart and (header := job.finished()):
         return header

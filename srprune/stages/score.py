@@ -69,7 +69,10 @@ def score(
         folder = _scorer_folder(workspace, scorer, scale)
         network, domain, header = load_weights(folder / "weights.safetensors")
         if scale not in (None, domain.scale):
-            raise InputError(f"{folder} is a model of x{domain.scale}, but --scale is {scale}.")
+            raise InputError(
+                f"{folder} is a model of x{domain.scale}, but --scale is {scale}. "
+                f"Run 'srprune pretrain --scale {scale}' first."
+            )
         scale = domain.scale
         restorer = restorer_of(folder.name, network.to(where), domain, header.fingerprint)
         parents["scorer"] = header.fingerprint

@@ -24,7 +24,8 @@ from srprune.models.restorer import restorer_of
 from srprune.scoring import BY_RECONSTRUCTION
 from srprune.selection import RULES
 from srprune.stages.coresets import UNRANKED, read_scores, select
-from srprune.stages.fit import Job
+from srprune.stages.extract import read_index
+from srprune.stages.fit import Job, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
 from srprune.training.loop import Validate
@@ -56,6 +57,7 @@ def plan_training(
         ArtifactMismatch: a core-set or scores of another patch index.
     """
     build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
     train_set, ids, parents = _training_set(config, workspace, pool, coreset)
     run = name or f"{stem}__{train_set}__seed{config.seed}"

@@ -58,7 +58,7 @@ class StateFile:
                 raise ArtifactMismatch(
                     f"{self.path} belongs to a run of another config or other inputs "
                     f"({state['plan']}, not {self.plan}). Choose another --workspace; or, with "
-                    "train, another --name, or --restart to throw it away."
+                    "pretrain and train, another --name, or --restart to throw it away."
                 )
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])

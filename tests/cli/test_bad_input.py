@@ -325,7 +325,10 @@ def test_a_usage_fault_is_one_line_that_points_at_the_help(refused, arguments, s
         (["--ratio", "0.7", "--offset", "0.4"], "need 78 patches, 7 more than the 71 there are"),
         (["--ratio", "0.001"], "keeps none. Choose a ratio of at least 0.014"),
         (["--ratio", "0.5", "--rule", "desc"], "unknown rule 'desc'. Did you mean: des?"),
-        (["--ratio", "0.5", "--scores", "mse_x3"], "no score table 'mse_x3' (there: mse_x2)"),
+        (
+            ["--ratio", "0.5", "--scores", "mse_x3"],
+            "no score table 'mse_x3'. Did you mean: mse_x2? Known: mse_x2.",
+        ),
     ],
 )
 def test_a_core_set_that_cannot_be_is_refused(refused, prepared, arguments, said):
@@ -439,7 +442,7 @@ def test_scores_of_another_index_are_refused(cli, refused, prepared):
     said = refused("select", "--ratio", "0.5")
     assert said.startswith(f"workspace/scores/mse_x2.parquet was made from patches {old}")
     assert new in said
-    assert "Run 'srprune score' again." in said
+    assert "Run 'srprune score --method mse --restart'." in said
 
 
 def test_a_core_set_of_another_index_is_refused(cli, refused, prepared, tiny):

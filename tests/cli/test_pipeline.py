@@ -289,3 +289,20 @@ def picture(path: Path, seed: int = 0, shape: tuple[int, int] = (72, 96)) -> Non
     y, x = np.mgrid[: shape[0], : shape[1]]
     waves = [128 + 90 * np.sin(x / (k + seed)) * np.cos(y / 7) for k in (4, 6, 9)]
     Image.fromarray(np.stack(waves, axis=2).astype(np.uint8)).save(path)
+
+
+def test_written_patches_are_those_of_the_index_at_hand(cli, images, tmp_path):
+    folder = tmp_path / "workspace" / "sub_images" / "HR"
+    for size in (48, 24):
+        cli("extract", images, "--size", size, "--stride", size, "--write-patches")
+        files = sorted(folder.glob("*.png"))
+        for file in files:
+            with Image.open(file) as image:
+                assert image.size == (size, size)
+        assert len(files) == len(PatchIndex.read(tmp_path / "workspace" / "patches.parquet"))
+
+
+def test_bicubic_beside_a_model_takes_its_scale(cli, prepared, tiny):
+    cli(*tiny.train, "--set", "scale=3", "--set", "pruning.rule=random", "--name", "three")
+    done = cli("eval", "bicubic", "three", "--benchmark", "photos", "--means-only")
+    assert done.stdout.count("scale x3") == 2

@@ -144,7 +144,9 @@ def test_what_does_not_fit_is_refused_and_writes_nothing(workspace: Workspace) -
         select(workspace, rule="desc", ratio=0.5)
     with pytest.raises(MissingArtifact, match=r"no score table yet\. Run 'srprune score' first"):
         select(workspace, rule="des", ratio=0.5)
-    with pytest.raises(MissingArtifact, match=r"'sobel' \(there: none\).*score --method sobel'"):
+    with pytest.raises(
+        MissingArtifact, match=r"'sobel'. Known: none. Run 'srprune score --method sobel' first"
+    ):
         select(workspace, rule="des", ratio=0.5, scores="sobel")
     put_scores(workspace, np.ones(NUM))
     put_scores(workspace, np.ones(NUM), name="sobel")

@@ -181,8 +181,8 @@ def test_validation_is_a_number_however_small_the_crops(
 
 def test_patches_that_are_all_rim_are_not_measured(tmp_path: Path, images: Path) -> None:
     workspace = Workspace(tmp_path / "workspace")
-    extract(ImageSource.find(str(images)), ExtractConfig(size=36, stride=36), workspace)
-    for model, measured in (("srcnn", True), ("fsrcnn", False)):  # rims of 10 and 20 px
+    extract(ImageSource.find(str(images)), ExtractConfig(size=24, stride=24), workspace)
+    for model, measured in (("srcnn", True), ("fsrcnn", False)):  # rims of 10 and 16 px
         settings = config(model=model, model_args={}, lr_crop=6)
         job = plan_pretraining(settings, workspace)
         assert (held_out_validation(settings, job.pool, CPU) is not None) == measured
