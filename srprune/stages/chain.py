@@ -126,10 +126,8 @@ def run_chain(
     index = extract(
         ImageSource.find(run.images), run.extract, workspace, workers=workers, progress=progress
     )
-    for pruning in run.arms.values():
-        window(
-            pruning.ratio, pruning.offset, len(index)
-        )  # refuses what does not fit before any training
+    for pruning in run.arms.values():  # what does not fit is refused before any training
+        window(pruning.ratio, pruning.offset, len(index))
     tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
     ranked = {arm.score for arm in run.arms.values() if arm.rule not in UNRANKED and arm.ratio < 1}
     if "mse" in ranked:

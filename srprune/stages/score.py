@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from srprune.core.artifact import canonical, digest
 from srprune.core.errors import ArtifactMismatch, InputError, UserError
 from srprune.core.progress import Progress, silent
@@ -14,7 +16,7 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.models.build import load_weights
 from srprune.models.device import pick_device
 from srprune.models.restorer import BicubicRestorer, restorer_of
-from srprune.scoring import BY_RECONSTRUCTION, SCORERS
+from srprune.scoring import SCORERS
 from srprune.scoring.run import score_patches
 from srprune.stages.pool import DEGRADATION, open_pool
 from srprune.stages.train import score_name
@@ -61,42 +63,33 @@ def score(
     watch = Stopwatch()
     make = SCORERS.load(method)
     where = pick_device(device)
-    params: dict[str, object] = {"method": method}
-    restorer: Restorer | None = None
     parents: dict[str, str] = {}
-    rim = 0
+    params: dict[str, object] = {"method": method}
+    model: tuple[Restorer, int] | None = None
     if method == "mse":
         folder = _scorer_folder(workspace, scorer, scale)
-        network, domain, header = load_weights(folder / "weights.safetensors")
-        if scale not in (None, domain.scale):
-            raise InputError(
-                f"{folder} is a model of x{domain.scale}, but --scale is {scale}. "
-                f"Run 'srprune pretrain --scale {scale}' first."
-            )
-        scale = domain.scale
-        restorer = restorer_of(folder.name, network.to(where), domain, header.fingerprint)
-        parents["scorer"] = header.fingerprint
-        rim = network.rim + domain.reach
+        model, scale, parents = _scoring_model(folder, scale, where)
     elif method == "bicubic":
         scale = scale or 2
-        restorer = BicubicRestorer(scale)
-        rim = 2 * scale  # bicubic reaches 2 LR px
-    with_lr = method in BY_RECONSTRUCTION
-    pool = open_pool(workspace, scale or 2, progress, with_lr=with_lr)
-    if method in BY_RECONSTRUCTION:
+        model = BicubicRestorer(scale), 2 * scale  # bicubic reaches 2 LR px
+    pool = open_pool(workspace, scale or 2, progress, with_lr=model is not None)
+    patches = pool.index.fingerprint
+    if parents.setdefault("patches", patches) != patches:
+        raise ArtifactMismatch(
+            f"{folder} was trained on patch index {parents['patches']}, but the workspace "
+            f"holds {patches}. Run 'srprune pretrain --restart'."
+        )
+    scorer_args: tuple[object, ...] = ()
+    if model is not None:
+        restorer, rim = model
         rim = 0 if include_rim else rim
         params |= {"scale": scale, "degradation": DEGRADATION, "context": "patch", "rim": rim}
+        scorer_args = (restorer, where, rim)
         if 2 * rim >= pool.index.size:
             raise InputError(
                 f"patches have {pool.index.size} px, but {rim} px at each edge are spoiled by "
                 f"padding. Extract patches above {2 * rim} px, or pass --include-rim."
             )
-    parents["patches"] = pool.index.fingerprint
-    if method == "mse" and header.parents["patches"] != pool.index.fingerprint:
-        raise ArtifactMismatch(
-            f"{folder} was trained on patch index {header.parents['patches']}, but the workspace "
-            f"holds {pool.index.fingerprint}. Run 'srprune pretrain --restart'."
-        )
     name = name or score_name(method, scale or 2)
     path = workspace.scores(name)
     if not restart and (there := _already_there(path, parents, params)):
@@ -104,7 +97,7 @@ def score(
     partial = path.with_name(f"{name}.part.npz")
     scores_N = score_patches(
         pool,
-        make(restorer, where, rim) if restorer else make(),
+        make(*scorer_args),
         batch=batch,
         partial=partial,
         plan=digest(canonical(parents), canonical(params), str(batch)),
@@ -113,6 +106,21 @@ def score(
     table = ScoreTable.write(path, scores_N, parents=parents, params=params, made=watch.made())
     partial.unlink(missing_ok=True)
     return name, table
+
+
+def _scoring_model(
+    folder: Path, scale: int | None, device: torch.device
+) -> tuple[tuple[Restorer, int], int, dict[str, str]]:
+    """The restorer in a folder with its spoiled rim (HR px), its scale, and its fingerprints."""
+    network, domain, header = load_weights(folder / "weights.safetensors")
+    if scale not in (None, domain.scale):
+        raise InputError(
+            f"{folder} is a model of x{domain.scale}, but --scale is {scale}. "
+            f"Run 'srprune pretrain --scale {scale}' first."
+        )
+    restorer = restorer_of(folder.name, network.to(device), domain, header.fingerprint)
+    parents = {"scorer": header.fingerprint, "patches": header.parents["patches"]}
+    return (restorer, network.rim + domain.reach), domain.scale, parents
 
 
 def _scorer_folder(workspace: Workspace, name: str | None, scale: int | None) -> Path:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-from srprune.core.errors import InputError, UnknownName  # noqa: E402
-from srprune.models import MODELS  # noqa: E402
-from srprune.models.build import (  # noqa: E402
+from srprune.core.errors import InputError, UnknownName
+from srprune.models import MODELS
+from srprune.models.build import (
     build,
     load_weights,
     parameter_count,
     save_weights,
 )
-from srprune.models.network import ModelSpec, Network  # noqa: E402
+from srprune.models.network import ModelSpec, Network
 
 CHANNELS = {"y": 1, "rgb": 3}
 SCALES = {name: MODELS.load(name).spec.scales for name in MODELS}

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-from srprune.core.config import ExtractConfig, TrainConfig  # noqa: E402
-from srprune.core.errors import MissingArtifact, UnknownName  # noqa: E402
-from srprune.core.scores import ScoreTable  # noqa: E402
-from srprune.core.workspace import Workspace  # noqa: E402
-from srprune.scoring import SCORERS  # noqa: E402
-from srprune.stages.extract import ImageSource, extract, read_index  # noqa: E402
-from srprune.stages.fit import fit  # noqa: E402
-from srprune.stages.pretrain import plan_pretraining  # noqa: E402
-from srprune.stages.score import score  # noqa: E402
+from srprune.core.config import ExtractConfig, TrainConfig
+from srprune.core.errors import MissingArtifact, UnknownName
+from srprune.core.scores import ScoreTable
+from srprune.core.workspace import Workspace
+from srprune.scoring import SCORERS
+from srprune.stages.extract import ImageSource, extract, read_index
+from srprune.stages.fit import fit
+from srprune.stages.pretrain import plan_pretraining
+from srprune.stages.score import score
 
 every_method = pytest.mark.parametrize("method", list(SCORERS))
 
