@@ -10,7 +10,18 @@ from srprune.core.registry import Table
 MODELS = Table(
     "model",
     {
+        "drrn": "srprune.models.drrn:DRRN",
+        "edsr_baseline": "srprune.models.edsr:EDSRBaseline",
+        "edsr_large": "srprune.models.edsr:EDSRLarge",
         "fsrcnn": "srprune.models.fsrcnn:FSRCNN",
+        "fsrcnn_s": "srprune.models.fsrcnn:FSRCNNSmall",
+        "idn": "srprune.models.idn:IDN",
+        "msrresnet": "srprune.models.msrresnet:MSRResNet",
+        "rcan": "srprune.models.rcan:RCAN",
+        "rdn": "srprune.models.rdn:RDN",
         "srcnn": "srprune.models.srcnn:SRCNN",
+        "srresnet": "srprune.models.srresnet:SRResNet",
+        "swinir": "srprune.models.swinir:SwinIR",
+        "swinir_light": "srprune.models.swinir:SwinIRLight",
     },
 )

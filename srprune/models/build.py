@@ -23,6 +23,7 @@ from srprune.core.errors import ArtifactError, InputError
 from srprune.core.names import unknown
 from srprune.core.weights import KEY, KIND, read_weights_header
 from srprune.models import MODELS
+from srprune.models.checkpoints import check_finite
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 
@@ -38,14 +39,18 @@ def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Dom
     if scale not in kind.spec.scales:
         raise InputError(f"{model} is built for the scales {kind.spec.scales}, not for {scale}.")
     _check_args(model, kind, args)
-    network = kind(scale=scale, **args).to(memory_format=torch.channels_last)
+    try:
+        network = kind(scale=scale, **args).to(memory_format=torch.channels_last)
+    except ValueError as error:  # arguments that do not go together
+        raise InputError(f"model_args of {model}: {error}.") from error
     return network, Domain(
-        args.get("channels", _default(kind, "channels")), kind.spec.pre_upsampled, scale
+        args.get("channels", default_of(kind, "channels")), kind.spec.pre_upsampled, scale
     )
 
 
-def _default(kind: type[nn.Module], name: str) -> Any:
-    return inspect.signature(kind).parameters[name].default
+def default_of(kind: type[Network], argument: str) -> Any:
+    """Default of a constructor's argument."""
+    return inspect.signature(kind).parameters[argument].default
 
 
 def _check_args(model: str, kind: type[nn.Module], args: Mapping[str, Any]) -> None:
@@ -56,7 +61,8 @@ def _check_args(model: str, kind: type[nn.Module], args: Mapping[str, Any]) -> N
         if name not in known:
             raise unknown(f"{model} argument", name, known)
         choices = get_args(hints[name])
-        if choices and value not in choices:
+        # True == 1, but True is no number here
+        if choices and not any(type(value) is type(c) and value == c for c in choices):
             raise InputError(
                 f"model_args.{name} is {value!r}; {model} takes {', '.join(map(str, choices))}."
             )
@@ -111,7 +117,7 @@ def load_weights(path: Path) -> tuple[Network, Domain, Header]:
 
     Raises:
         MissingArtifact: there is no such file.
-        ArtifactError: it is damaged, or was not written by srprune.
+        ArtifactError: it is damaged, holds NaN, or was not written by srprune.
     """
     header = read_weights_header(path)
     network, domain = build(
@@ -123,6 +129,7 @@ def load_weights(path: Path) -> tuple[Network, Domain, Header]:
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise ArtifactError(f"{path} is damaged ({str(error).splitlines()[0]}).") from error
+    check_finite(path, tensors)
     columns = {name: tensor.numpy() for name, tensor in tensors.items()}
     if fingerprint(KIND, header.parents, header.params, columns) != header.fingerprint:
         raise ArtifactError(

@@ -11,12 +11,14 @@ yjn870/SRCNN-pytorch.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from srprune.models.network import ModelSpec, Network
+from srprune.models.layers import zero_biases
+from srprune.models.network import PLANES, Channels, ModelSpec, Network
 
 _MIDDLE = {"9-1-5": 1, "9-3-5": 3, "9-5-5": 5}
 
@@ -28,16 +30,19 @@ class SRCNN(Network):
     spec = ModelSpec(
         name="srcnn",
         paper="Dong et al., Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016",
-        scales=(2, 3, 4),
+        source="the paper's layer table; names of yjn870/SRCNN-pytorch",
+        channels="y",
         pre_upsampled=True,
         parameters=8_129,
+        flops=14_804_582_400,
+        receptive_field=11,
     )
 
     def __init__(
         self,
         *,
         scale: int,
-        channels: Literal["y", "rgb"] = "y",
+        channels: Channels = "y",
         variant: Literal["9-1-5", "9-3-5", "9-5-5"] = "9-1-5",
         init: Literal["published", "he"] = "published",
     ) -> None:
@@ -51,7 +56,7 @@ class SRCNN(Network):
                 al. 2015) is above bicubic after hundreds. Layers and count are the same.
         """
         super().__init__()
-        planes, middle = {"y": 1, "rgb": 3}[channels], _MIDDLE[variant]
+        planes, middle = PLANES[channels], _MIDDLE[variant]
         self.conv1 = nn.Conv2d(planes, 64, 9, padding=4)
         self.conv2 = nn.Conv2d(64, 32, middle, padding=middle // 2)
         self.conv3 = nn.Conv2d(32, planes, 5, padding=2)
@@ -62,12 +67,19 @@ class SRCNN(Network):
             else:
                 last = layer is self.conv3  # no ReLU behind it
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if last else "relu")
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        zero_biases(self)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) enlarged LR in [0, 1] to (B, C, H, W)."""
         features = torch.relu(self.conv1(x_BCHW))
         features = torch.relu(self.conv2(features))
         return self.conv3(features)
+
+    @classmethod
+    def arguments_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        """See :meth:`Network.arguments_of`; the tensors do not tell the scale."""
+        middle = tensors["conv2.weight"].shape[-1]
+        return {
+            "channels": "y" if tensors["conv1.weight"].shape[1] == 1 else "rgb",
+            "variant": f"9-{middle}-5",
+        }

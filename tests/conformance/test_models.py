@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from srprune.core.errors import InputError, UnknownName
 from srprune.models import MODELS
@@ -18,9 +20,12 @@ from srprune.models.build import (
     parameter_count,
     save_weights,
 )
+from srprune.models.domain import Domain
 from srprune.models.network import ModelSpec, Network
+from srprune.models.restorer import restorer_of
 
 CHANNELS = {"y": 1, "rgb": 3}
+TINY = {name: dict(MODELS.load(name).spec.tiny) for name in MODELS}
 SCALES = {name: MODELS.load(name).spec.scales for name in MODELS}
 EVERY_SCALE = [(name, scale) for name, scales in SCALES.items() for scale in scales]
 ARGUMENTS = [
@@ -41,6 +46,16 @@ def rgb(scale: int, batch: int = 2) -> Any:
     return hr, torch.rand(batch, 3, 24 // scale, 36 // scale, generator=generator)
 
 
+def tiny(model: str, scale: int = 2, **args: Any) -> tuple[Network, Domain]:
+    """The network, narrow and shallow, with the same first weights at each call."""
+    torch.manual_seed(5)
+    return build(model, scale, {**TINY[model], **args})
+
+
+def largest_difference(a: Any, b: Any) -> float:
+    return float((a - b).detach().abs().max())
+
+
 @every_model
 def test_spec_describes_the_network(model: str) -> None:
     kind = MODELS.load(model)
@@ -48,16 +63,28 @@ def test_spec_describes_the_network(model: str) -> None:
     assert isinstance(kind.spec, ModelSpec)
     assert kind.spec.name == model
     assert kind.spec.paper
+    assert kind.spec.source
     assert set(kind.spec.scales) <= {2, 3, 4}
-    network, domain = build(model, 2, {})
-    assert parameter_count(network) == kind.spec.parameters
-    assert domain.pre_upsampled == kind.spec.pre_upsampled
+    with torch.device("meta"):  # no arithmetic: operations are counted, not done
+        network, domain = build(model, 2, {})
+        assert parameter_count(network) == kind.spec.parameters
+        assert (domain.channels, domain.pre_upsampled) == (
+            kind.spec.channels,
+            kind.spec.pre_upsampled,
+        )
+        side = 1 if domain.pre_upsampled else 2
+        x = torch.empty(1, CHANNELS[domain.channels], 720 // side, 1280 // side)
+        with FlopCounterMode(display=False) as counter:
+            assert network.eval()(x).shape[2:] == (720, 1280)
+    assert counter.get_total_flops() == kind.spec.flops
+    radius = math.ceil((network.rim + domain.reach) / 2)
+    assert 2 * radius + 1 == kind.spec.receptive_field
 
 
 @every_channel
 @pytest.mark.parametrize(("model", "scale"), EVERY_SCALE)
 def test_output_has_the_shape_of_the_target(model: str, scale: int, channels: str) -> None:
-    network, domain = build(model, scale, {"channels": channels})
+    network, domain = tiny(model, scale, channels=channels)
     assert (domain.channels, domain.scale) == (channels, scale)
     hr, lr = rgb(scale)
     output, target = network(domain.input(lr)), domain.target(hr)
@@ -68,17 +95,17 @@ def test_output_has_the_shape_of_the_target(model: str, scale: int, channels: st
 
 @every_model
 def test_neighbours_in_the_batch_change_nothing(model: str) -> None:
-    network, domain = build(model, 2, {})
+    network, domain = tiny(model)
     x = domain.input(rgb(2, batch=5)[1])
     with torch.inference_mode():
         together = network.eval()(x)
         alone = torch.cat([network(x[i : i + 1]) for i in range(5)])
-    assert torch.allclose(together, alone, rtol=1e-5, atol=1e-7)
+    assert torch.allclose(together, alone, rtol=1e-5, atol=1e-6)
 
 
 @every_model
 def test_default_channels_are_those_of_the_domain(model: str) -> None:
-    network, domain = build(model, 2, {})
+    network, domain = tiny(model)
     default = inspect.signature(MODELS.load(model)).parameters["channels"].default
     assert domain.channels == default
     assert network(domain.input(rgb(2)[1])).shape[1] == CHANNELS[default]
@@ -86,7 +113,7 @@ def test_default_channels_are_those_of_the_domain(model: str) -> None:
 
 @every_model
 def test_rim_and_last_layer(model: str) -> None:
-    network, _ = build(model, 2, {})
+    network, _ = tiny(model)
     assert isinstance(network.rim, int)
     assert network.rim >= 0
     last = list(network.get_submodule(network.last_layer).parameters())
@@ -100,9 +127,8 @@ def test_rim_and_last_layer(model: str) -> None:
 def test_weights_file_gives_the_same_network(
     model: str, scale: int, channels: str, tmp_path: Path
 ) -> None:
-    args = {"channels": channels}
-    torch.manual_seed(5)
-    network, domain = build(model, scale, args)
+    args = {**TINY[model], "channels": channels}
+    network, domain = tiny(model, scale, channels=channels)
     path = tmp_path / "weights.safetensors"
     params = {"model": model, "model_args": args, "scale": scale}
     written = save_weights(path, network, parents={}, params=params, made={}, info={})
@@ -152,7 +178,7 @@ def test_seed_decides_the_first_weights(model: str) -> None:
     states = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        states.append(build(model, 2, {})[0].state_dict())
+        states.append(build(model, 2, TINY[model])[0].state_dict())
     first, again, other = states
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not all(torch.equal(first[name], other[name]) for name in first)
@@ -161,8 +187,7 @@ def test_seed_decides_the_first_weights(model: str) -> None:
 @every_channel
 @every_model
 def test_gradient_reaches_every_parameter(model: str, channels: str) -> None:
-    torch.manual_seed(0)
-    network, domain = build(model, 2, {"channels": channels})
+    network, domain = tiny(model, channels=channels)
     hr, lr = rgb(2)
     (network(domain.input(lr)) - domain.target(hr)).square().mean().backward()
     still = [
@@ -182,6 +207,116 @@ def test_every_combination_of_choices_can_be_built(model: str) -> None:
         if getattr(hint, "__args__", ())
     }
     for values in itertools.product(*choices.values()):
-        network, domain = build(model, 2, dict(zip(choices, values, strict=True)))
+        network, domain = tiny(model, **dict(zip(choices, values, strict=True)))
         assert parameter_count(network) > 0
         assert network(domain.input(rgb(2, batch=1)[1])).shape[2:] == (24, 36)
+
+
+@every_model
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_every_size_from_the_minimum_can_be_restored(model: str, scale: int) -> None:
+    """The rule of sizes is measured: all sides from ``minimum`` on, odd ones too; none below."""
+    network, domain = tiny(model, scale)
+    restorer = restorer_of("tiny", network, domain, "")
+    least = restorer.minimum
+    for height, width in itertools.product(range(least, least + 5), (least, 9, 16, 19)):
+        sr = restorer(torch.rand(1, 3, height, width))
+        assert sr.shape == (1, 3, height * scale, width * scale)
+        assert torch.isfinite(sr).all()
+    spec = MODELS.load(model).spec
+    if spec.minimum > 1:
+        short = torch.rand(1, CHANNELS[domain.channels], spec.minimum - 1, 16)
+        with pytest.raises(RuntimeError), torch.inference_mode():
+            network(short)
+        with pytest.raises(InputError, match=f"at least {least} px"):
+            restorer(torch.rand(1, 3, least - 1, 16))
+
+
+@every_model
+def test_other_channels_are_one_clear_line(model: str) -> None:
+    restorer = restorer_of("tiny", *tiny(model), "")
+    for planes in (1, 4):
+        with pytest.raises(InputError, match=rf"\(1, {planes}, 12, 16\).*RGB"):
+            restorer(torch.rand(1, planes, 12, 16))
+
+
+@every_model
+def test_training_lowers_the_loss(model: str) -> None:
+    network, domain = tiny(model)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    hr, lr = rgb(2)
+    losses = []
+    for _ in range(8):
+        loss = (network(domain.input(lr)) - domain.target(hr)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+
+
+@every_model
+def test_bf16_is_near_fp32(model: str) -> None:
+    restorer = restorer_of("tiny", *tiny(model), "")
+    lr = rgb(2)[1]
+    full, half = restorer(lr), restorer.at("bf16")(lr)
+    assert half.dtype == torch.float32
+    assert largest_difference(full, half) < 0.03 * max(1, float(full.abs().max()))
+    assert not torch.equal(full, half)
+
+
+@every_model
+def test_gradients_flow_in_bf16(model: str) -> None:
+    network, domain = tiny(model)
+    hr, lr = rgb(2)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = network(domain.input(lr))
+    (output.float() - domain.target(hr)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@every_model
+def test_compiled_it_gives_the_same(model: str) -> None:
+    """Traced whole, forwards and backwards; the code generator itself is left out for its time."""
+    network, domain = tiny(model)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+    x = domain.input(rgb(2)[1])
+    compiled(x).sum().backward()
+    network.eval()
+    assert largest_difference(compiled(x), network(x)) < 1e-5
+    with torch.no_grad():
+        assert largest_difference(compiled(x), network(x)) < 1e-5
+
+
+@every_model
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_memory_format_changes_nothing(model: str, channels_last: bool) -> None:
+    network, domain = tiny(model)
+    kind = torch.channels_last if channels_last else torch.contiguous_format
+    x = domain.input(rgb(2)[1])
+    with torch.inference_mode():
+        wanted = network.eval()(x)
+        found = network.to(memory_format=kind)(x.contiguous(memory_format=kind))
+    assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@every_model
+def test_cuda_agrees_with_the_cpu(model: str) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    network, domain = tiny(model)
+    x = domain.input(rgb(2)[1])
+    with torch.inference_mode():
+        here = network.eval()(x)
+        there = network.to("cuda")(x.to("cuda")).cpu()
+    assert largest_difference(here, there) < 1e-4
+
+
+@every_model
+def test_tensors_tell_the_arguments(model: str) -> None:
+    network, _ = tiny(model)
+    kind = type(network)
+    told = kind.arguments_of(network.state_dict()) if model != "edsr_large" else TINY[model]
+    assert {**TINY[model], **told} == {**told, **TINY[model]}
+    with pytest.raises(KeyError):
+        kind.arguments_of({"another.weight": torch.zeros(1)})
