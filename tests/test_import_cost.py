@@ -44,7 +44,6 @@ def loads_torch(folder: Path, *arguments: str) -> bool:
         "select --ratio 0.5 --rule random --json",
         "inspect workspace/scores/mse_x2.parquet",
         "inspect workspace/scorers/srcnn_x2/weights.safetensors",
-        "list models",
         "list scorers",
         "list rules",
         "list benchmarks",

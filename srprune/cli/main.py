@@ -37,7 +37,7 @@ COMMANDS = {
     "score": "srprune.cli.pipeline:score",
     "select": "srprune.cli.pipeline:select",
     "train": "srprune.cli.pipeline:train",
-    "eval": "srprune.cli.pipeline:evaluate",
+    "eval": "srprune.cli.evaluate:evaluate",
     "run": "srprune.cli.chain:run",
     "inspect": "srprune.cli.inspect:inspect",
     "list": "srprune.cli.inspect:list_names",

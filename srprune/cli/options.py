@@ -65,3 +65,34 @@ def going_on(command: F) -> F:
     resume = click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
     restart = click.option("--restart", is_flag=True, help="Throw away what the run left.")
     return resume(restart(command))
+
+
+def inference(command: F) -> F:
+    """How networks are run: ``--tile``, ``--overlap``, ``--self-ensemble``, ``--precision``."""
+    for option in (
+        click.option(
+            "--precision",
+            type=click.Choice(["fp32", "bf16", "fp16"]),
+            default="fp32",
+            show_default=True,
+            help="Of the network; see docs/protocol.md.",
+        ),
+        click.option(
+            "--self-ensemble",
+            is_flag=True,
+            help="The mean over 8 flips and quarter turns, the + of EDSR+; 8 times as slow.",
+        ),
+        click.option(
+            "--overlap",
+            type=click.IntRange(min=0),
+            help="Context of a tile on each side, LR px. [default: what the network sees, at "
+            "most 64]",
+        ),
+        click.option(
+            "--tile",
+            type=click.IntRange(min=1),
+            help="Restore in tiles with this side, LR px, to save memory.",
+        ),
+    ):
+        command = option(command)
+    return command

@@ -1,8 +1,7 @@
-"""The six commands of the paper's pipeline."""
+"""The first five commands of the paper's pipeline; the sixth is in :mod:`srprune.cli.evaluate`."""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -122,7 +121,10 @@ def pretrain(
 )
 @options.scale
 @click.option("--name", help="Of the score table. [default: METHOD_xSCALE or METHOD]")
-@click.option("--scorer", help="Scoring model, where there are several.")
+@click.option(
+    "--scorer",
+    help="Scoring model, where there are several; or a weights file, or spandrel:FILE.",
+)
 @click.option(
     "--include-rim",
     is_flag=True,
@@ -287,85 +289,3 @@ def train(
         click.echo(f"preview: {picture}" if picture else "no preview: no validation benchmark")
     except MissingDependency as error:
         click.echo(f"no preview: {error}")
-
-
-@click.command("eval")
-@click.argument("models", nargs=-1, metavar="[MODEL]...")
-@click.option(
-    "--benchmark",
-    "benchmarks",
-    multiple=True,
-    help="set5, set14, bsd100, urban100, photos or a folder of HR images; again for "
-    "more. [default: those of the paper that are there]",
-)
-@click.option(
-    "--protocol",
-    type=click.Choice(["rgb8@1", "y@1"]),
-    default="rgb8@1",
-    show_default=True,
-    help="How figures are measured; see docs/protocol.md.",
-)
-@options.scale
-@click.option(
-    "--per-image/--means-only",
-    default=True,
-    show_default=True,
-    help="A row for every image, or means alone.",
-)
-@click.option("--allow-leak", is_flag=True, help="Measure on training images too.")
-@click.option(
-    "--save-images",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the SR images.",
-)
-@options.as_json
-@options.roots
-@options.device
-@options.workspace
-def evaluate(
-    models: tuple[str, ...],
-    benchmarks: tuple[str, ...],
-    protocol: str,
-    scale: int | None,
-    per_image: bool,
-    allow_leak: bool,
-    save_images: Path | None,
-    as_json: bool,
-    roots: list[Path],
-    device: str,
-    workspace: Workspace,
-) -> None:
-    """Measure PSNR-Y and SSIM-Y of models on benchmarks.
-
-    MODEL is 'bicubic', a run by name or folder, or a weights file; without it, the only run.
-
-    \b
-    Example:
-      srprune eval
-      srprune eval bicubic --benchmark set5 --protocol y@1
-    """
-    from srprune.cli import say
-    from srprune.models.device import pick_device
-    from srprune.stages.evaluate import evaluate_model, find_benchmarks, open_candidates
-
-    where = pick_device(device)
-    found = find_benchmarks(benchmarks, roots)
-    tables = []
-    with Bars() as bars:
-        for candidate in open_candidates(models, workspace, scale, where):
-            tables.append(
-                evaluate_model(
-                    candidate,
-                    found,
-                    workspace,
-                    protocol=protocol,
-                    device=where,
-                    allow_leak=allow_leak,
-                    save_images=save_images,
-                    progress=bars,
-                )
-            )
-    if as_json:
-        click.echo(json.dumps([say.as_json(table) for table in tables], indent=1))
-    for table in tables if not as_json else []:
-        say.measured(table, per_image)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +15,13 @@ from srprune.core.patches import PatchIndex
 from srprune.core.results import EvalTable
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
+from srprune.images.benchmarks import title_of
 
 if TYPE_CHECKING:
     from torch import device as Device
 
     from srprune.stages.coresets import Selection
+    from srprune.stages.evaluate import TilingCheck
     from srprune.stages.fit import Job
 
 
@@ -130,17 +134,46 @@ def selected(selection: Selection, workspace: Workspace, as_json: bool) -> None:
     click.echo(f"core-set: {workspace.coreset(selection.name)}")
 
 
-def as_json(table: EvalTable) -> dict[str, Any]:
-    """One table of ``eval --json``."""
-    from srprune.reporting.tables import json_text
-
-    value: dict[str, Any] = json.loads(json_text(table.rows, table.header))
-    return value
-
-
-def measured(table: EvalTable, per_image: bool) -> None:
+def measured(tables: Sequence[EvalTable], per_image: bool, as_json: bool) -> None:
     """After ``eval``."""
-    from srprune.reporting.tables import evaluation_table
+    from srprune.reporting.tables import evaluation_table, json_text
 
-    click.echo(evaluation_table(table.rows, per_image=per_image))
-    click.echo()
+    if as_json:
+        texts = [json_text(table.rows, table.header) for table in tables]
+        click.echo(json.dumps([json.loads(text) for text in texts], indent=1))
+        return
+    for table in tables:
+        click.echo(evaluation_table(table.rows, per_image=per_image))
+        if how := table.header.params.get("inference"):
+            click.echo(f"restored with {_options(how)}")
+        click.echo()
+
+
+def checked(checks: Sequence[TilingCheck], as_json: bool) -> None:
+    """After ``eval --check-tiling``."""
+    if as_json:
+        facts = [{**asdict(check), "covered": check.covered} for check in checks]
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for check in checks:
+        click.echo(
+            f"model {check.model}   scale x{check.scale}   {_options(asdict(check.inference))}"
+        )
+        if check.radius is None:
+            click.echo("the network may see the whole image: no overlap is sure to cover that")
+        else:
+            verb = "covers" if check.covered else "does not cover"
+            click.echo(f"the overlap {verb} the {check.radius} LR px that the network sees")
+        width = max(len(gap.image) for gap in check.gaps)
+        for gap in check.gaps:
+            title = title_of(gap.benchmark)
+            click.echo(f"{title}  {gap.image:<{width}}  largest difference {gap.difference:.1e}")
+        click.echo()
+
+
+def _options(how: dict[str, Any]) -> str:
+    """The fields of an Inference that are not the defaults, in words."""
+    words = [f"tiles of {how['tile']} LR px, overlap {how['overlap']}"] if how["tile"] else []
+    words += ["self-ensemble"] if how["self_ensemble"] else []
+    words += [how["precision"]] if how["precision"] != "fp32" else []
+    return "; ".join(words)

@@ -38,3 +38,16 @@ def read_weights_header(path: Path) -> Header:
             f"{path} does not say which network it holds: srprune did not write it."
         ) from None
     return header
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a safetensors file carries a header of srprune, whatever it says.
+
+    Raises:
+        ArtifactError: it is no readable safetensors file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return KEY in (file.metadata() or {})
+    except SafetensorError as error:
+        raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from srprune.core.artifact import atomic_path, digest, write_text
-from srprune.core.errors import InputError, LeakError, MissingArtifact, UserError
+from srprune.core.errors import ImageError, InputError, LeakError, MissingArtifact, UserError
 from srprune.core.patches import ALIGNMENT
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
@@ -19,13 +20,15 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
-from srprune.images.bicubic import modcrop
-from srprune.images.decode import as_rgb, content_of
-from srprune.models.build import load_weights
-from srprune.models.restorer import BicubicRestorer, restorer_of
+from srprune.images.bicubic import downscale, modcrop
+from srprune.images.decode import as_rgb, content_of, decode
+from srprune.models.inference import Inference
+from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text
+from srprune.stages.restorers import WEIGHTS, names_a_file, open_restorer
 
 BICUBIC = "bicubic"
+PLAIN = Inference()
 
 
 @dataclass(frozen=True)
@@ -35,39 +38,51 @@ class Candidate:
     Attributes:
         subject: the model.
         training_images: content of each training image, mapped to its path.
+        inference: how the model is run.
     """
 
     subject: Subject
     training_images: Mapping[str, str]
+    inference: Inference = PLAIN
 
     @property
     def name(self) -> str:
         """For file names."""
         restorer = self.subject.restorer
         scaled = f"_x{restorer.scale}"
-        return restorer.name if scaled in restorer.name else restorer.name + scaled
+        name = restorer.name if scaled in restorer.name else restorer.name + scaled
+        return name + self.inference.label
+
+    def run_with(self, inference: Inference) -> Candidate:
+        """The same model, run otherwise; bicubic is the same figure in every paper and stays."""
+        restorer = self.subject.restorer
+        if isinstance(restorer, BicubicRestorer):
+            return self
+        assert isinstance(restorer, NetworkRestorer)
+        model = self.subject.model + ("+" if inference.self_ensemble else "")
+        subject = replace(self.subject, restorer=inference.wrap(restorer), model=model)
+        return Candidate(subject, self.training_images, inference.settled(restorer))
 
 
 def open_candidate(
     model: str | None, workspace: Workspace, scale: int | None, device: torch.device
 ) -> Candidate:
-    """``bicubic``, a run by name or folder, a weights file, or the only run there is.
+    """``bicubic``, a run by name or folder, a weights file of any program, or the only run.
 
     Raises:
         MissingArtifact: there is no such model.
+        ArtifactError: a file that is damaged or of no known network.
         InputError: several runs and none named, or a scale that is not the model's.
     """
     if model == BICUBIC:
         return Candidate(Subject(BicubicRestorer(scale or 2), BICUBIC), {})
     if model is None:
         folder = the_one(workspace.runs(), "finished run", "srprune eval", "srprune train")
-        path = folder / "weights.safetensors"
+        opened = open_restorer(str(folder / WEIGHTS), scale, device)
+    elif names_a_file(model):
+        opened = open_restorer(model, scale, device)
     else:
-        places = [
-            Path(model),
-            Path(model) / "weights.safetensors",
-            workspace.run(model) / "weights.safetensors",
-        ]
+        places = [Path(model) / WEIGHTS, workspace.run(model) / WEIGHTS]
         found = [place for place in places if place.is_file()]
         if not found:
             runs = ", ".join(run.name for run in workspace.runs()) or "none"
@@ -75,21 +90,26 @@ def open_candidate(
                 f"there is no model '{model}': neither bicubic, nor a weights file, nor a "
                 f"finished run (there: {runs})."
             )
-        path = found[0]
-    network, domain, header = load_weights(path)
-    if scale not in (None, domain.scale):
-        raise InputError(f"{path} is a model of x{domain.scale}, but --scale is {scale}.")
-    name = path.parent.name if path.name == "weights.safetensors" else path.stem
-    restorer = restorer_of(name, network.to(device), domain, header.fingerprint)
-    params = header.params
-    subject = Subject(restorer, params["model"], params["train_set"], params["seed"])
-    return Candidate(subject, header.info.get("training_images", {}))
+        opened = open_restorer(str(found[0]), scale, device)
+    subject = Subject(opened.restorer, opened.model, opened.train_set, opened.seed)
+    return Candidate(subject, opened.training_images)
 
 
 def open_candidates(
-    models: Sequence[str], workspace: Workspace, scale: int | None, device: torch.device
+    models: Sequence[str],
+    workspace: Workspace,
+    scale: int | None,
+    device: torch.device,
+    inference: Inference = PLAIN,
 ) -> list[Candidate]:
     """All models that are named, or the only run; bicubic takes the scale of the others.
+
+    Args:
+        models: as :func:`open_candidate` takes them.
+        workspace: holds the runs.
+        scale: 2, 3, 4, or that of the models.
+        device: where the models are put.
+        inference: how networks are run; bicubic is left as it is.
 
     Raises:
         MissingArtifact: there is no such model.
@@ -101,7 +121,8 @@ def open_candidates(
     if BICUBIC in named and scale is None and len(scales) > 1:
         raise InputError(f"the models have the scales {sorted(scales)}; give bicubic a --scale.")
     scale = scale or (scales.pop() if scales else None)
-    return [trained.get(m) or open_candidate(m, workspace, scale, device) for m in named]
+    found = [trained.get(m) or open_candidate(m, workspace, scale, device) for m in named]
+    return [candidate.run_with(inference) for candidate in found]
 
 
 def find_benchmarks(names: Sequence[str], roots: Sequence[Path]) -> list[Benchmark]:
@@ -162,12 +183,14 @@ def evaluate_model(
     names = "_".join(benchmark.name for benchmark in benchmarks)
     path = workspace.results(f"{candidate.name}__{names}__{protocol.replace('@', '_')}")
     parents = {"model": subject.restorer.fingerprint}
-    params = {
+    params: dict[str, object] = {
         "protocol": protocol,
         "scale": subject.restorer.scale,
         "benchmarks": {benchmark.name: _files(benchmark) for benchmark in benchmarks},
         "allow_leak": allow_leak,
     }
+    if candidate.inference != PLAIN:
+        params["inference"] = asdict(candidate.inference)
     if save_images is None and (there := _already_there(path, parents, params)):
         if not path.with_suffix(".json").exists():  # killed between the table and its texts
             _write_texts(path, there)
@@ -200,6 +223,91 @@ def evaluate_model(
     table = EvalTable.write(path, rows, parents=parents, params=params, made=watch.made())
     _write_texts(path, table)
     return table
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest absolute difference between two SR images, of values clipped to [0, 1]."""
+
+    benchmark: str
+    image: str
+    difference: float
+
+
+@dataclass(frozen=True)
+class TilingCheck:
+    """How far SR from tiles is from SR of whole images.
+
+    Attributes:
+        model: its name.
+        scale: 2, 3 or 4.
+        inference: the tiles, with the overlap that the model gets.
+        radius: LR px that the model sees around a pixel; None if that is all, or not known.
+        gaps: one an image.
+    """
+
+    model: str
+    scale: int
+    inference: Inference
+    radius: int | None
+    gaps: tuple[Gap, ...]
+
+    @property
+    def covered(self) -> bool:
+        """True if the overlap reaches as far as the model sees."""
+        overlap, radius = self.inference.overlap, self.radius
+        return overlap is not None and radius is not None and overlap >= radius
+
+
+def check_tiling(
+    candidate: Candidate,
+    benchmarks: Sequence[Benchmark],
+    inference: Inference,
+    *,
+    device: torch.device,
+    progress: Progress = silent,
+) -> TilingCheck:
+    """Restore each image, as RGB, in tiles and as a whole, everything else alike.
+
+    Args:
+        candidate: the model, run plainly.
+        benchmarks: their HR images are shrunk and restored.
+        inference: with a tile.
+        device: where the model is.
+        progress: told after each image.
+
+    Raises:
+        ImageError: an image that cannot be decoded.
+        InputError: bicubic, which is never tiled, or an image that the model cannot take.
+    """
+    restorer = candidate.subject.restorer
+    if not isinstance(restorer, NetworkRestorer):
+        raise InputError(f"{restorer.name} is never tiled: there is nothing to check.")
+    settled = inference.settled(restorer)
+    tiled = settled.wrap(restorer)
+    whole = replace(settled, tile=None, overlap=None).wrap(restorer)
+    images = [(benchmark, name) for benchmark in benchmarks for name in benchmark.images]
+    gaps: list[Gap] = []
+    for benchmark, name in images:
+        path = benchmark.folder / name
+        try:
+            lr_B3hw = _lr_of(path, restorer.scale, device)
+            apart = tiled(lr_B3hw).clamp(0, 1) - whole(lr_B3hw).clamp(0, 1)
+        except ImageError as error:
+            raise ImageError(f"{path} {error}.") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        gaps.append(Gap(benchmark.name, name, apart.abs().max().item()))
+        progress("check", len(gaps), len(images), benchmark.title)
+    return TilingCheck(
+        candidate.subject.model, restorer.scale, settled, restorer.radius, tuple(gaps)
+    )
+
+
+def _lr_of(path: Path, scale: int, device: torch.device) -> Tensor:
+    """(1, 3, h, w) LR in [0, 1] of an HR image."""
+    lr_hwC = downscale(modcrop(as_rgb(decode(path)), scale), scale)
+    return torch.from_numpy(lr_hwC).permute(2, 0, 1)[None].to(device).float() / 255
 
 
 def _write_texts(path: Path, table: EvalTable) -> None:

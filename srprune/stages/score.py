@@ -13,12 +13,12 @@ from srprune.core.provenance import Stopwatch
 from srprune.core.restorer import Restorer
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace, the_one
-from srprune.models.build import load_weights
 from srprune.models.device import pick_device
-from srprune.models.restorer import BicubicRestorer, restorer_of
+from srprune.models.restorer import BicubicRestorer
 from srprune.scoring import SCORERS
 from srprune.scoring.run import score_patches
 from srprune.stages.pool import DEGRADATION, open_pool
+from srprune.stages.restorers import WEIGHTS, Opened, names_a_file, open_restorer
 from srprune.stages.train import score_name
 
 BATCH = 4  # patches at a time: on CPUs small batches stay in the cache and win
@@ -43,7 +43,8 @@ def score(
         workspace: holds patches and scoring models; gets the table.
         method: name in the table of scorers.
         scale: of LR; by default that of the scoring model, else 2.
-        scorer: name of the scoring model; needed only where there are several.
+        scorer: name of the scoring model, needed only where there are several; or a weights file
+            of any program, as :func:`srprune.stages.restorers.open_restorer` takes it.
         include_rim: score the rim that zero padding spoils, too.
         name: of the table; by default ``mse_x2`` and the like.
         restart: replace a table of the same name that was made otherwise.
@@ -65,10 +66,10 @@ def score(
     where = pick_device(device)
     parents: dict[str, str] = {}
     params: dict[str, object] = {"method": method}
-    model: tuple[Restorer, int] | None = None
+    model: tuple[Restorer, int | None] | None = None
     if method == "mse":
-        folder = _scorer_folder(workspace, scorer, scale)
-        model, scale, parents = _scoring_model(folder, scale, where)
+        opened, parents = _scoring_model(workspace, scorer, scale, where)
+        model, scale = (opened.restorer, opened.rim), opened.restorer.scale
     elif method == "bicubic":
         scale = scale or 2
         model = BicubicRestorer(scale), 2 * scale  # bicubic reaches 2 LR px
@@ -76,13 +77,18 @@ def score(
     patches = pool.index.fingerprint
     if parents.setdefault("patches", patches) != patches:
         raise ArtifactMismatch(
-            f"{folder} was trained on patch index {parents['patches']}, but the workspace "
-            f"holds {patches}. Run 'srprune pretrain --restart'."
+            f"{opened.path.parent} was trained on patch index {parents['patches']}, but the "
+            f"workspace holds {patches}. Run 'srprune pretrain --restart'."
         )
     scorer_args: tuple[object, ...] = ()
     if model is not None:
         restorer, rim = model
         rim = 0 if include_rim else rim
+        if rim is None:
+            raise InputError(
+                f"how far {restorer.name} sees is not known, so the rim that padding spoils cannot "
+                "be left out. Pass --include-rim."
+            )
         params |= {"scale": scale, "degradation": DEGRADATION, "context": "patch", "rim": rim}
         scorer_args = (restorer, where, rim)
         if 2 * rim >= pool.index.size:
@@ -109,18 +115,24 @@ def score(
 
 
 def _scoring_model(
-    folder: Path, scale: int | None, device: torch.device
-) -> tuple[tuple[Restorer, int], int, dict[str, str]]:
-    """The restorer in a folder with its spoiled rim (HR px), its scale, and its fingerprints."""
-    network, domain, header = load_weights(folder / "weights.safetensors")
-    if scale not in (None, domain.scale):
+    workspace: Workspace, scorer: str | None, scale: int | None, device: torch.device
+) -> tuple[Opened, dict[str, str]]:
+    """The scoring model and its fingerprints; one of the workspace has that of its patches, too.
+
+    A file that is named by its path may have been trained on anything.
+    """
+    if scorer and names_a_file(scorer):
+        opened = open_restorer(scorer, scale, device)
+        return opened, {"scorer": opened.restorer.fingerprint}
+    folder = _scorer_folder(workspace, scorer, scale)
+    opened = open_restorer(str(folder / WEIGHTS), None, device)
+    if scale not in (None, opened.restorer.scale):
         raise InputError(
-            f"{folder} is a model of x{domain.scale}, but --scale is {scale}. "
+            f"{folder} is a model of x{opened.restorer.scale}, but --scale is {scale}. "
             f"Run 'srprune pretrain --scale {scale}' first."
         )
-    restorer = restorer_of(folder.name, network.to(device), domain, header.fingerprint)
-    parents = {"scorer": header.fingerprint, "patches": header.parents["patches"]}
-    return (restorer, network.rim + domain.reach), domain.scale, parents
+    assert opened.patches is not None  # pretraining writes it
+    return opened, {"scorer": opened.restorer.fingerprint, "patches": opened.patches}
 
 
 def _scorer_folder(workspace: Workspace, name: str | None, scale: int | None) -> Path:

@@ -239,7 +239,6 @@ def test_inspect_tells_of_every_artifact(cli, prepared, tiny, tmp_path):
 @pytest.mark.parametrize(
     ("what", "name"),
     [
-        ("models", "fsrcnn"),
         ("scorers", "laplacian"),
         ("rules", "des"),
         ("benchmarks", "photos"),
@@ -248,6 +247,31 @@ def test_inspect_tells_of_every_artifact(cli, prepared, tiny, tmp_path):
 )
 def test_list_names_what_there_is(cli, what, name):
     assert name in cli("list", what).stdout.splitlines()
+
+
+def test_list_models_tells_their_facts(cli):
+    """Published: 12,809 parameters, and SwinIR's 11.8M; RCAN's pooling sees the whole image."""
+    head, *lines = cli("list", "models").stdout.splitlines()
+    assert head.split() == [
+        "model",
+        "parameters",
+        "gflops",
+        "receptive_field",
+        "input",
+        "scales",
+        "source",
+    ]
+    rows = {line.split()[0]: line for line in lines}
+    assert "12,809" in rows["fsrcnn"] and "Y, LR" in rows["fsrcnn"]
+    assert "11,752,487" in rows["swinir"] and "JingyunLiang/SwinIR" in rows["swinir"]
+    assert " all " in rows["rcan"]
+    assert "Y, bicubic" in rows["drrn"] and "x2 x3 x4" in rows["drrn"]
+    facts = json.loads(cli("list", "models", "--json").stdout)
+    assert [fact["model"] for fact in facts] == list(rows)
+
+
+def test_list_as_json(cli):
+    assert "des" in json.loads(cli("list", "rules", "--json").stdout)
 
 
 def test_doctor_says_what_is_installed(cli):

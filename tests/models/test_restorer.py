@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from srprune.core.errors import InputError  # noqa: E402
 from srprune.core.restorer import LumaRestorer, Restorer  # noqa: E402
 from srprune.images import bicubic, tensor  # noqa: E402
 from srprune.models.build import build  # noqa: E402
+from srprune.models.domain import Domain  # noqa: E402
+from srprune.models.fsrcnn import FSRCNN  # noqa: E402
 from srprune.models.restorer import BicubicRestorer, restorer_of  # noqa: E402
+from srprune.models.srcnn import SRCNN  # noqa: E402
 
 SCALES = (2, 3, 4)
 
@@ -117,3 +122,150 @@ def test_networks_restore_in_evaluation_mode_without_gradients() -> None:
         restorer = network_restorer("srcnn", channels)
         assert not restorer.network.training
         assert not restorer(as_tensor(lr_bytes())).requires_grad
+
+
+# --- what a network takes -----------------------------------------------------------------------
+
+
+class Picky(FSRCNN):
+    spec = replace(FSRCNN.spec, minimum=8, multiple=8)
+
+
+class PickyEnlarged(SRCNN):
+    spec = replace(SRCNN.spec, minimum=9, multiple=6)
+
+
+@pytest.mark.parametrize("planes", [1, 2, 4])
+@pytest.mark.parametrize("channels", ["y", "rgb"])
+def test_other_than_three_channels_are_refused(channels: str, planes: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"\(1, {planes}, 7, 9\); it restores RGB, \(B, 3, h, w\)"
+    ):
+        network_restorer("fsrcnn", channels)(torch.rand(1, planes, 7, 9))
+
+
+def test_luma_takes_one_channel() -> None:
+    with pytest.raises(InputError, match=r"\(1, 3, 7, 9\); it restores Y, \(B, 1, h, w\)"):
+        network_restorer("fsrcnn", "y").luma(torch.rand(1, 3, 7, 9))
+
+
+def test_an_image_without_a_batch_is_refused() -> None:
+    with pytest.raises(InputError, match=r"\(3, 7, 9\); it restores RGB"):
+        network_restorer("fsrcnn", "rgb")(torch.rand(3, 7, 9))
+
+
+@pytest.mark.parametrize("size", [(7, 20), (20, 7)])
+def test_a_side_below_the_minimum_is_refused(size: tuple[int, int]) -> None:
+    restorer = restorer_of("picky", Picky(scale=2), Domain("y", False, 2), "0")
+    said = f"the image has {size[1]}x{size[0]} px at LR; picky takes at least 8 px a side."
+    for restore, planes in ((restorer, 3), (restorer.luma, 1)):
+        with pytest.raises(InputError) as caught:
+            restore(torch.rand(1, planes, *size))
+        assert str(caught.value) == said
+    assert restorer(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("scale", "minimum", "multiple"), [(2, 5, 3), (3, 3, 2), (4, 3, 3)]
+)  # 9 px and 6 px of the enlarged image
+def test_limits_of_a_pre_upsampled_network_are_told_in_lr_px(
+    scale: int, minimum: int, multiple: int
+) -> None:
+    domain = Domain("y", True, scale)
+    restorer = restorer_of("picky", PickyEnlarged(scale=scale), domain, "0")
+    assert (restorer.minimum, restorer.multiple) == (minimum, multiple)
+    assert restorer(torch.rand(1, 3, minimum, 20)).shape[2] == scale * minimum
+    with pytest.raises(InputError, match=f"takes at least {minimum}"):
+        restorer(torch.rand(1, 3, minimum - 1, 20))
+
+
+# --- how far it sees ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "scale", "radius"),
+    [
+        ("fsrcnn", {}, 2, 8),  # 2 + 4 of the convs, 2 of the last layer
+        ("fsrcnn", {"m": 1}, 3, 5),
+        ("srcnn", {}, 2, 5),  # (6 + 4) / 2
+        ("srcnn", {}, 4, 4),  # (6 + 8) / 4, rounded up
+        ("srcnn", {"variant": "9-5-5"}, 3, 5),  # (8 + 6) / 3, rounded up
+    ],
+)
+def test_radius_counts_rim_and_bicubic_in_lr_px(
+    model: str, args: dict[str, Any], scale: int, radius: int
+) -> None:
+    network, domain = build(model, scale, args)
+    assert restorer_of("tiny", network, domain, "0").radius == radius
+
+
+def test_a_network_that_sees_all_or_says_nothing_has_no_radius() -> None:
+    class Global(FSRCNN):
+        spec = replace(FSRCNN.spec, sees_all=True)
+
+    domain = Domain("rgb", False, 2)
+    assert restorer_of("all", Global(scale=2), domain, "0").radius is None
+    foreign = restorer_of("foreign", torch.nn.Upsample(scale_factor=2), domain, "0")
+    assert (foreign.radius, foreign.minimum, foreign.multiple) == (None, 1, 1)
+    assert foreign(torch.rand(1, 3, 1, 1)).shape == (1, 3, 2, 2)
+
+
+# --- precision ----------------------------------------------------------------------------------
+
+TOLERANCE = {"bf16": 0.02, "fp16": 0.002}  # 8 and 11 bits, of values up to 1
+
+
+@pytest.mark.parametrize("precision", TOLERANCE)
+@pytest.mark.parametrize("model", ["srcnn", "fsrcnn"])
+@pytest.mark.parametrize("channels", ["y", "rgb"])
+def test_the_network_alone_computes_in_reduced_precision(
+    model: str, channels: str, precision: Any
+) -> None:
+    plain = network_restorer(model, channels)
+    reduced = plain.at(precision)
+    seen: dict[str, Any] = {}
+    last = plain.network.get_submodule(plain.network.last_layer)
+    last.register_forward_hook(lambda module, given, out: seen.update(out=out.dtype))
+    plain.network.register_forward_pre_hook(lambda module, given: seen.update(x=given[0]))
+    lr = as_tensor(lr_bytes())
+    exact = plain(lr)
+    x = seen["x"]
+    assert seen["out"] == torch.float32
+    sr = reduced(lr)
+    assert seen["out"] == {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    assert torch.equal(seen["x"], x)  # bicubic and Y of the input, in fp32
+    assert sr.dtype == torch.float32
+    assert 0 < (sr - exact).abs().max() < TOLERANCE[precision]
+    if channels == "y":
+        with torch.inference_mode():
+            ycbcr = tensor.rgb_to_ycbcr(lr)
+            y, colour = reduced.luma(ycbcr[:, :1]), tensor.upscale(ycbcr[:, 1:], 2)
+            assert torch.equal(sr, tensor.ycbcr_to_rgb(torch.cat([y, colour], dim=1)))
+
+
+def test_luma_of_doubles_comes_back_as_doubles_in_any_precision() -> None:
+    y = tensor.rgb_to_y(as_tensor(lr_bytes(), torch.float64))
+    assert network_restorer("fsrcnn", "y").at("bf16").luma(y).dtype == torch.float64
+
+
+def test_overflow_in_fp16_is_told() -> None:
+    restorer = network_restorer("srcnn", "y")
+    restorer.network.conv1.weight.data *= 1e6
+    lr = as_tensor(lr_bytes())
+    assert restorer(lr).isfinite().all()
+    assert restorer.at("bf16")(lr).isfinite().all()
+    with pytest.raises(InputError, match="tiny overflows in fp16"):
+        restorer.at("fp16")(lr)
+
+
+def test_another_precision_is_the_same_model() -> None:
+    restorer = network_restorer("fsrcnn", "y")
+    again = restorer.at("bf16")
+    assert type(again) is type(restorer)
+    assert again.network is restorer.network
+    assert (again.name, again.scale, again.fingerprint, again.domain) == (
+        restorer.name,
+        restorer.scale,
+        restorer.fingerprint,
+        restorer.domain,
+    )
