@@ -7,13 +7,21 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Scale = Literal[2, 3, 4]
 Protocol = Literal["rgb8@1", "y@1"]
 Positive = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class Strict(BaseModel):
@@ -38,7 +46,7 @@ class PruningConfig(Strict):
 
     rule: str = "des"
     """des (hardest first), asc (easiest first) or random."""
-    ratio: Annotated[float, Field(gt=0, le=1)] = 1.0
+    ratio: Share = 1.0
     """Share of all patches that is kept; 1 is the full set."""
     offset: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of all patches skipped at the start of the order; 0.05 is the paper's refined set."""
@@ -74,14 +82,44 @@ class BudgetConfig(Strict):
         return self
 
 
-class AdamConfig(Strict):
-    """Adam (Kingma and Ba 2015)."""
+class OptimizerConfig(Strict):
+    """Adam (Kingma and Ba 2015) or SGD with momentum, and what is done to the gradient."""
 
+    name: Literal["adam", "sgd"] = "adam"
     lr: Annotated[float, Field(gt=0)] = 1e-3
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] | None = None
+    """adam: 0.9 and 0.999 where they are left out."""
+    momentum: Decay | None = None
+    """sgd: 0.9 where it is left out."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    last_layer_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Added to the gradient as this share of the weights, biases included, after the clipping."""
+    last_layer_lr: Share = 1.0
     """Factor on the learning rate of the last layer (0.1 in the SRCNN and FSRCNN papers)."""
+    bias_lr: Share = 1.0
+    """Factor on the learning rate of biases, not of the shifts of normalisations (0.1 in the Caffe
+    files of DRRN and IDN); a bias of the last layer has both factors."""
+    clip: Annotated[float, Field(gt=0)] | None = None
+    """Largest L2 norm of the gradient of all weights together; null clips nothing."""
+    clip_by_lr: bool = False
+    """Clip at ``clip`` over the learning rate of the step (adjustable clipping, as DRRN does)."""
+
+    @field_validator("betas", "momentum")
+    @classmethod
+    def _of_its_own(cls, value: object, info: ValidationInfo) -> object:
+        """Fill in what belongs to the optimizer, and refuse what belongs to the other."""
+        owner, default = {"betas": ("adam", (0.9, 0.999)), "momentum": ("sgd", 0.9)}[
+            str(info.field_name)
+        ]
+        name = info.data.get("name", owner)  # a name that is unknown is a fault by itself
+        if value is not None and name != owner:
+            raise ValueError(f"it goes with {owner}, not with {name}")
+        return default if value is None and name == owner else value
+
+    @model_validator(mode="after")
+    def _clips(self) -> Self:
+        if self.clip_by_lr and self.clip is None:
+            raise ValueError("clip_by_lr needs clip, the norm at a learning rate of 1")
+        return self
 
 
 class ScheduleConfig(Strict):
@@ -130,10 +168,11 @@ class TrainConfig(Strict):
     """Side of a training crop, LR px; the HR crop is scale times larger."""
     augment: bool = True
     """Random flips and quarter turns."""
-    loss: Literal["l1", "mse"] = "l1"
+    loss: Literal["l1", "mse", "euclidean"] = "l1"
+    """l1 and mse are means; euclidean is Caffe's, the sum of squares over twice the batch."""
     skip_rim: bool = False
     """Leave the rim that zero padding spoils out of the loss."""
-    optimizer: AdamConfig = AdamConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     seed: Seed = 0
     """Of initial weights, order, crops and augmentation."""

@@ -14,11 +14,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srprune.core.config import AdamConfig, TrainConfig
+from srprune.core.config import TrainConfig
 from srprune.core.errors import InputError
 from srprune.core.progress import Progress, silent
 from srprune.training.log import CsvLog
 from srprune.training.losses import LOSSES
+from srprune.training.optimizer import clip, make_optimizer
 from srprune.training.plan import StepPlan
 from srprune.training.schedule import rate
 from srprune.training.state import StateFile
@@ -62,7 +63,7 @@ def train(
         InputError: the loss is no longer finite.
         ArtifactMismatch: the checkpoint is of another run.
     """
-    optimizer = make_adam(network, config.optimizer, last_layer)
+    optimizer = make_optimizer(network, config.optimizer, last_layer)
     criterion = LOSSES[config.loss]
     first, loss_sum = state.load(network, optimizer, device) if state.path.exists() else (0, 0.0)
     log = CsvLog(folder / "log.csv", ("step", "lr", "loss", "seconds"), first)
@@ -71,6 +72,7 @@ def train(
     network.train()
     for step in range(first, plan.steps):
         factor = rate(config.schedule, step, plan.steps)
+        lr = config.optimizer.lr * factor
         for group in optimizer.param_groups:
             group["lr"] = group["peak_lr"] * factor
 
@@ -78,6 +80,7 @@ def train(
         loss = criterion(inside(network(x), rim), inside(target, rim))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        clip(network.parameters(), config.optimizer, lr)
         optimizer.step()
 
         loss_sum += loss.item()
@@ -91,7 +94,7 @@ def train(
         if done % LOG_EVERY == 0 or last:
             mean = loss_sum / (done % LOG_EVERY or LOG_EVERY)
             seconds = round(time.perf_counter() - started, 2)
-            log.add(done, f"{config.optimizer.lr * factor:.6g}", f"{mean:.8g}", seconds)
+            log.add(done, f"{lr:.6g}", f"{mean:.8g}", seconds)
             note, loss_sum = f"loss {mean:.5f}", 0.0
         if validate and (done % config.validation.every == 0 or last):
             network.eval()
@@ -110,21 +113,3 @@ def train(
 def inside(image_BCHW: Tensor, rim: int) -> Tensor:
     """Without ``rim`` px at each edge."""
     return image_BCHW[:, :, rim:-rim, rim:-rim] if rim else image_BCHW
-
-
-def make_adam(
-    network: nn.Module, config: AdamConfig, last_layer: str | None
-) -> torch.optim.Optimizer:
-    """Adam, the last layer at its own share of the rate; ``peak_lr`` is what each starts from."""
-    last = list(network.get_submodule(last_layer).parameters()) if last_layer else []
-    others = [p for p in network.parameters() if all(p is not q for q in last)]
-    groups = [
-        {"params": others, "peak_lr": config.lr},
-        {"params": last, "peak_lr": config.lr * config.last_layer_lr},
-    ]
-    return torch.optim.Adam(
-        [group for group in groups if group["params"]],
-        lr=config.lr,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-    )

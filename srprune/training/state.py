@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from srprune.core.artifact import atomic_path
 from srprune.core.errors import ArtifactError, ArtifactMismatch
@@ -36,6 +36,7 @@ class StateFile:
             "network": network.state_dict(),
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
+            "device_rng": _device_rng(next(network.parameters()).device),
             "loss_sum": loss_sum,
         }
         buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
@@ -63,6 +64,7 @@ class StateFile:
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
             torch.set_rng_state(state["rng"].cpu())
+            _set_device_rng(device, state["device_rng"])
             return int(state["step"]), float(state["loss_sum"])
         except ArtifactMismatch:
             raise
@@ -70,3 +72,19 @@ class StateFile:
             raise ArtifactError(
                 f"the checkpoint {self.path} is damaged. Delete it and train again."
             ) from error
+
+
+def _device_rng(device: torch.device) -> Tensor | None:
+    """Random state of an accelerator, from which networks draw what they drop; None on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else None
+
+
+def _set_device_rng(device: torch.device, state: Tensor | None) -> None:
+    if state is None:
+        return
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state.cpu(), device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state.cpu())

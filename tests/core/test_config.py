@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from srprune.core import config
 from srprune.core.config import (
-    AdamConfig,
     BudgetConfig,
     ExtractConfig,
+    OptimizerConfig,
     PruningConfig,
     RunConfig,
     ScheduleConfig,
@@ -136,11 +136,43 @@ def test_milestones_are_shares_of_the_budget(milestone: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "betas", "momentum"),
+    [
+        ("{}", (0.9, 0.999), None),
+        ("{betas: [0.9, 0.99]}", (0.9, 0.99), None),
+        ("{name: sgd}", None, 0.9),
+        ("{name: sgd, momentum: 0}", None, 0),
+        ("{name: sgd, betas: null, momentum: null}", None, 0.9),
+    ],
+)
+def test_an_optimizer_gets_the_defaults_of_its_own_settings(
+    settings: str, betas: object, momentum: object
+) -> None:
+    made = parse(TRAIN, TrainConfig, "a.yaml", [f"optimizer={settings}"])
+    assert (made.optimizer.betas, made.optimizer.momentum) == (betas, momentum)
+    assert parse(dump(made), TrainConfig, "dump.yaml") == made
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{momentum: 0.9}", "optimizer.momentum: it goes with sgd, not with adam"),
+        ("{betas: [0.9, 0.999], name: sgd}", "optimizer.betas: it goes with adam, not with sgd"),
+        ("{name: sdg, momentum: 0.9}", "optimizer.name is 'sdg'; it must be one of adam, sgd"),
+        ("{clip_by_lr: true}", "optimizer: clip_by_lr needs clip, the norm at a learning rate of"),
+    ],
+)
+def test_settings_of_an_optimizer_go_together(settings: str, said: str) -> None:
+    (fault,) = faults(TRAIN, f"optimizer={settings}").splitlines()
+    assert fault.startswith(said)
+
+
+@pytest.mark.parametrize(
     ("override", "said"),
     [
         ("scale=5", "scale is 5; it must be one of 2, 3, 4"),
         ("scale='2'", "scale is '2'; it must be one of 2, 3, 4"),
-        ("loss=l3", "loss is 'l3'; it must be one of l1, mse"),
+        ("loss=l3", "loss is 'l3'; it must be one of l1, mse, euclidean"),
         ("batch=0", "batch is 0; it must be at least 1"),
         ("batch=1.5", "batch is 1.5; it must be a whole number"),
         ("seed=-1", "seed is -1; it must be at least 0"),
@@ -150,6 +182,11 @@ def test_milestones_are_shares_of_the_budget(milestone: str) -> None:
         ("optimizer.lr=0", "optimizer.lr is 0; it must be greater than 0"),
         ("optimizer.betas=[0.9]", "optimizer.betas.1 is missing"),
         ("optimizer.betas=[0.9, 1]", "optimizer.betas.1 is 1; it must be at least 0 and less than"),
+        ("optimizer.momentum=1", "optimizer.momentum is 1; it must be at least 0 and less than"),
+        ("optimizer.name=sdg", "optimizer.name is 'sdg'; it must be one of adam, sgd"),
+        ("optimizer.bias_lr=0", "optimizer.bias_lr is 0; it must be greater than 0"),
+        ("optimizer.last_layer_lr=2", "optimizer.last_layer_lr is 2; it must be"),
+        ("optimizer.clip=0", "optimizer.clip is 0; it must be greater than 0"),
         ("augment=yes", "augment is 'yes'; it must be true or false"),
         ("checkpoint_every=0", "checkpoint_every is 0; it must be at least 1"),
         ("learning_rate=1", "unknown key 'learning_rate'."),
@@ -190,7 +227,7 @@ def test_defaults_are_those_of_the_docs() -> None:
     train = parse(TRAIN, TrainConfig, "a.yaml")
     assert train.pruning == PruningConfig(rule="des", ratio=1, offset=0, step_matching=True)
     assert (ExtractConfig().size, ExtractConfig().stride) == (480, 240)
-    assert train.optimizer == AdamConfig(lr=1e-3, betas=(0.9, 0.999))
+    assert train.optimizer == OptimizerConfig(name="adam", lr=1e-3, betas=(0.9, 0.999))
     assert train.validation.benchmark == "photos"
 
 
@@ -218,4 +255,4 @@ def test_a_default_is_not_shared_between_configs() -> None:
 @pytest.mark.parametrize("values", [{"lr": math.nan}, {"weight_decay": math.inf}])
 def test_numbers_are_finite(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="finite"):
-        AdamConfig(**values)
+        OptimizerConfig(**values)

@@ -22,5 +22,9 @@ def test_mse_is_the_mean_square() -> None:
     assert LOSSES["mse"](OUTPUT, TARGET).item() == pytest.approx((0.25 + 0.25 + 1) / 8)
 
 
+def test_euclidean_is_half_the_sum_of_squares_of_an_image() -> None:
+    assert LOSSES["euclidean"](OUTPUT, TARGET).item() == pytest.approx((0.25 + 0.25 + 1) / 2 / 2)
+
+
 def test_a_config_can_name_each_of_them_and_no_other() -> None:
     assert set(get_args(TrainConfig.model_fields["loss"].annotation)) == set(LOSSES)

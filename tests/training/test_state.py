@@ -61,6 +61,17 @@ def test_everything_comes_back(state: StateFile) -> None:
     assert [file.name for file in state.path.parent.iterdir()] == ["state.pt"]
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_random_numbers_of_the_device_come_back(state: StateFile) -> None:
+    network, optimizer = trained(0, 1)
+    network.cuda()
+    torch.manual_seed(123)
+    state.save(1, network, optimizer, 0.0)
+    expected = torch.rand(5, device="cuda")
+    state.load(network, optimizer, torch.device("cuda"))
+    assert torch.equal(torch.rand(5, device="cuda"), expected)
+
+
 def test_saving_replaces_the_state_before(state: StateFile) -> None:
     for step in (1, 2):
         network, optimizer = trained(0, step)
