@@ -23,9 +23,9 @@ from srprune.core.errors import ArtifactError, InputError
 from srprune.core.names import unknown
 from srprune.core.weights import KEY, KIND, read_weights_header
 from srprune.models import MODELS
-from srprune.models.checkpoints import check_finite
 from srprune.models.domain import Domain
 from srprune.models.network import Network
+from srprune.models.weight_files import check_finite
 
 
 def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Domain]:

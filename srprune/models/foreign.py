@@ -16,9 +16,9 @@ from srprune.core.errors import ArtifactError, InputError
 from srprune.core.weights import KIND
 from srprune.models import MODELS
 from srprune.models.build import build, default_of
-from srprune.models.checkpoints import read_tensors
 from srprune.models.domain import Domain
 from srprune.models.network import Naming, Network
+from srprune.models.weight_files import read_tensors
 
 SHOWN = 3  # tensors that a message names
 
@@ -73,7 +73,7 @@ def load_foreign(path: Path, scale: int | None) -> Foreign:
     Every tensor must find its place, but constants that the network computes itself.
 
     Args:
-        path: see :func:`srprune.models.checkpoints.read_tensors`.
+        path: see :func:`srprune.models.weight_files.read_tensors`.
         scale: for networks whose tensors do not tell it.
 
     Raises:
@@ -105,7 +105,7 @@ def load_foreign(path: Path, scale: int | None) -> Foreign:
         if tensor.is_floating_point() and not torch.allclose(tensor, state[name], rtol=1e-3):
             raise ArtifactError(
                 f"{path} looks like {best.model}, but its constant {name} is another: it was "
-                "trained on another range of values. Scale it to 0..255 first."
+                "trained on another range of values than 0..255, or another mean colour."
             )
         state[name] = tensor
     state.update((n, t) for n, t in best.tensors.items() if not re.fullmatch(network.constants, n))
@@ -135,7 +135,7 @@ def _guess(
         others = {name: value for name, value in args.items() if name != "scale"}
         with torch.device("meta"):
             network, _ = build(model, args.get("scale", 2), others)
-    except (KeyError, IndexError, InputError):
+    except (InputError, LookupError, ValueError, TypeError, ArithmeticError):  # senseless shapes
         return None
     wanted = {name: tensor.shape for name, tensor in network.state_dict().items()}
     free = re.compile(network.constants)

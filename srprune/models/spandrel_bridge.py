@@ -1,7 +1,7 @@
 """Any SR model that spandrel loads, as a network of srprune's restorer.
 
 spandrel (chaiNNer-org/spandrel) tells some forty architectures by their tensors. The file itself
-is read by :mod:`srprune.models.checkpoints`, so no pickle runs code here either.
+is read by :mod:`srprune.models.weight_files`, so no pickle runs code here either.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from srprune.core.artifact import fingerprint
 from srprune.core.errors import ArtifactError, InputError, MissingDependency
 from srprune.core.weights import KIND
-from srprune.models.checkpoints import read_tensors
 from srprune.models.domain import Domain
+from srprune.models.weight_files import read_tensors
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

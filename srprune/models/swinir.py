@@ -18,7 +18,7 @@ what a window and a linear layer want and what convolutions take as channels_las
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,23 +73,24 @@ class WindowAttention(nn.Module):
             out = self._explicit(qkv, bias, masks_4NN)
         return self.proj(out)
 
-    def _split(self, qkv_BHWC: Tensor, pad: int = 0) -> Tensor:
-        """Query, key, value by window: (3, windows, heads, tokens, C / heads and ``pad`` zeros)."""
+    def _split(self, qkv_BHWC: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key, value by window, each (windows, heads, tokens, C / heads and zeros)."""
         B, H, W, C = qkv_BHWC.shape
         rows, columns, dim = H // WINDOW, W // WINDOW, C // (3 * self.heads)
         parts = qkv_BHWC.view(B, rows, WINDOW, columns, WINDOW, 3, self.heads, dim)
         parts = parts.permute(5, 0, 1, 3, 6, 2, 4, 7)
-        if pad:  # F.pad would copy once more
+        if pad := paths.head_padding(qkv_BHWC, dim):  # F.pad would copy once more
             padded = parts.new_empty(*parts.shape[:-1], dim + pad)
             padded[..., :dim], padded[..., dim:] = parts, 0
             parts = padded
-        return parts.reshape(3, B * rows * columns, self.heads, TOKENS, dim + pad)
+        q, k, v = parts.reshape(3, B * rows * columns, self.heads, TOKENS, dim + pad).unbind(0)
+        return q, k, v
 
     def _merge(self, out: Tensor, size: torch.Size) -> Tensor:
-        """Windows back into (B, H, W, C / 3) for the (B, H, W, C) of ``_split``."""
+        """Windows, without zeros, back into (B, H, W, C / 3) for the (B, H, W, C) of ``_split``."""
         B, H, W, C = size
-        rows, columns = H // WINDOW, W // WINDOW
-        out = out.reshape(B, rows, columns, self.heads, WINDOW, WINDOW, -1)
+        rows, columns, dim = H // WINDOW, W // WINDOW, C // (3 * self.heads)
+        out = out[..., :dim].reshape(B, rows, columns, self.heads, WINDOW, WINDOW, dim)
         return out.permute(0, 1, 4, 2, 5, 3, 6).reshape(B, H, W, C // 3)
 
     def _fused(self, qkv: Tensor, bias: Tensor, masks: Tensor | None) -> Tensor:
@@ -107,16 +108,16 @@ class WindowAttention(nn.Module):
         return out
 
     def _attend(self, qkv: Tensor, bias: Tensor) -> Tensor:
-        dim = qkv.shape[-1] // (3 * self.heads)
-        # Zeros at the end change no product; the kernel is faster on whole vectors.
-        q, k, v = self._split(qkv, pad=-dim % paths.ATTENTION_VALUES).unbind(0)
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=dim**-0.5)
-        return self._merge(attended[..., :dim], qkv.shape)
+        q, k, v = self._split(qkv)
+        scale = (qkv.shape[-1] // (3 * self.heads)) ** -0.5
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None], scale=scale)
+        return self._merge(attended, qkv.shape)
 
     def _explicit(self, qkv: Tensor, bias: Tensor, masks: Tensor | None) -> Tensor:
         """By matrix products, bias and mask added at once."""
-        q, k, v = self._split(qkv).unbind(0)
-        attention = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
+        q, k, v = self._split(qkv)
+        scale = (qkv.shape[-1] // (3 * self.heads)) ** -0.5
+        attention = (q * scale) @ k.transpose(-2, -1)
         if masks is None:
             attention = attention + bias
         else:
@@ -208,7 +209,6 @@ class SwinIR(Network):
         minimum=SHIFT + 1,
         multiple=WINDOW,
     )
-    direct: ClassVar[bool] = False  # one conv from features to sub-pixels
 
     def __init__(
         self,
@@ -337,7 +337,6 @@ class SwinIRLight(SwinIR):
         minimum=SHIFT + 1,
         multiple=WINDOW,
     )
-    direct = True
 
     def __init__(
         self,

@@ -131,8 +131,8 @@ def unknown(path: Path) -> None:
 
 
 BAD = [
-    (hostile, "would run code of its own, so it was not read"),
-    (bare, "no weights file of torch|would run code of its own"),
+    (hostile, "could run code of its own, so it was not read"),
+    (bare, "no weights file of torch|could run code of its own"),
     (cut, "is damaged, or no weights file of torch"),
     (nan, r"holds NaN or infinity \(in head.0.bias\)"),
     (missing, "(looks like|of no network)"),

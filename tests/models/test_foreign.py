@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 from safetensors.torch import save_file  # noqa: E402
@@ -122,6 +125,22 @@ def test_a_network_of_no_kind_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="of no network that srprune knows") as caught:
         load_foreign(write(tmp_path / "m.safetensors", state), None)
     assert all(name in str(caught.value) for name in (*MODELS, "0.weight", "spandrel:FILE"))
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=30)
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_senseless_shapes_are_refused_in_one_line(model: str, data: Any) -> None:
+    """Names of a network, shapes of none: nothing but our own errors comes back."""
+    names = list(tiny(model)[0].state_dict())
+    shapes = st.lists(st.integers(0, 3), max_size=5)
+    chosen = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=9, unique=True))
+    state = {name: torch.zeros(data.draw(shapes)) for name in chosen}
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "m.safetensors", state)
+        with pytest.raises((ArtifactError, InputError)) as caught:
+            load_foreign(path, None)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("part", ["attn_mask", "relative_position_index"])

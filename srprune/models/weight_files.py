@@ -56,7 +56,7 @@ def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise ArtifactError(
             f"{path} holds NaN or infinity (in {bad[0]}{more}): its training went astray. "
-            "Take an earlier checkpoint."
+            "Take earlier ones."
         )
 
 
@@ -75,7 +75,7 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         if "Unsupported global" in str(error) or "Unsupported class" in str(error):
             raise ArtifactError(
-                f"{path} holds more than tensors: reading it would run code of its own, so it was "
+                f"{path} holds more than tensors: reading it could run code of its own, so it was "
                 "not read. Save the network's state_dict(), best as safetensors."
             ) from error
         raise ArtifactError(f"{path} is damaged, or no weights file of torch.") from error
