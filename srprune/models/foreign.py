@@ -96,23 +96,27 @@ def load_foreign(path: Path, scale: int | None) -> Foreign:
         )
     used = int(told or scale or 0)
     network, domain = build(best.model, used, args)
-    state = network.state_dict()
-    for name, tensor in best.tensors.items():
-        if not re.fullmatch(network.constants, name):
-            continue
-        if tensor.shape != state[name].shape:
-            continue  # of another image size: the network has its own
-        if tensor.is_floating_point() and not torch.allclose(tensor, state[name], rtol=1e-3):
-            raise ArtifactError(
-                f"{path} looks like {best.model}, but its constant {name} is another: it was "
-                "trained on another range of values than 0..255, or another mean colour."
-            )
-        state[name] = tensor
-    state.update((n, t) for n, t in best.tensors.items() if not re.fullmatch(network.constants, n))
+    state = {**network.state_dict(), **_without_other_constants(path, best, network)}
     network.load_state_dict(state)
     columns = {name: tensor.numpy() for name, tensor in state.items()}
     params = {"model": best.model, "model_args": args, "scale": used}
     return Foreign(best.model, args, network, domain, fingerprint(KIND, {}, params, columns))
+
+
+def _without_other_constants(path: Path, best: _Guess, network: Network) -> dict[str, Tensor]:
+    """The tensors but for constants of another image size, of which the network has its own."""
+    kept, own = {}, network.state_dict()
+    for name, tensor in best.tensors.items():
+        if re.fullmatch(network.constants, name):
+            if tensor.shape != own[name].shape:
+                continue
+            if tensor.is_floating_point() and not torch.allclose(tensor, own[name], rtol=1e-3):
+                raise ArtifactError(
+                    f"{path} looks like {best.model}, but its constant {name} is another: it was "
+                    "trained on another range of values than 0..255, or another mean colour."
+                )
+        kept[name] = tensor
+    return kept
 
 
 def _guesses(tensors: Mapping[str, Tensor]) -> Iterator[_Guess]:

@@ -311,7 +311,9 @@ class SwinIR(Network):
             "mlp_ratio": tensors[f"{block}.0.mlp.fc1.bias"].shape[0] // first.shape[0],
         }
         mask = tensors.get(f"{block}.1.attn_mask")
-        return arguments if mask is None else {**arguments, "img_size": _side_of(mask)}
+        if mask is None or mask.shape[1:] != (TOKENS, TOKENS):
+            return arguments
+        return {**arguments, "img_size": int(len(mask) ** 0.5) * WINDOW}
 
     @classmethod
     def _scale_of(cls, tensors: Mapping[str, Tensor]) -> int:
@@ -404,10 +406,6 @@ def _shift_masks(side: int) -> Tensor:
     count = side // WINDOW
     windows = area.view(count, WINDOW, count, WINDOW).transpose(1, 2).reshape(-1, TOKENS)
     return torch.where(windows[:, None] == windows[:, :, None], 0.0, BLOCKED)
-
-
-def _side_of(mask: Tensor) -> int:
-    return int(len(mask) ** 0.5) * WINDOW
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:

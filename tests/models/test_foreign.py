@@ -151,6 +151,16 @@ def test_swinir_without_its_buffers_has_them_made_anew(part: str, tmp_path: Path
     assert torch.equal(outputs(found.network, domain), outputs(network, domain))
 
 
+def test_a_mask_without_values_does_not_size_the_network(tmp_path: Path) -> None:
+    """Its first axis would ask for petabytes."""
+    network, domain = tiny("swinir")
+    state = network.state_dict()
+    for name in [name for name in state if name.endswith("attn_mask")]:
+        state[name] = torch.zeros(10**12, 0, 0)
+    found = load_foreign(write(tmp_path / "m.safetensors", state), None)
+    assert torch.equal(outputs(found.network, domain), outputs(network, domain))
+
+
 def test_edsr_on_another_range_is_told_apart(tmp_path: Path) -> None:
     state = tiny("edsr_baseline")[0].state_dict()
     state["sub_mean.bias"] = state["sub_mean.bias"] / 255
