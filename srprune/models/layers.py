@@ -136,10 +136,15 @@ class PhaseConvTranspose2d(nn.ConvTranspose2d):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> None:
         """Square kernel; ``padding`` as in ConvTranspose2d."""
         super().__init__(inputs, outputs, kernel, stride, padding)
-        low = -((stride - 1 + padding) // stride)  # taps of the kernels, in px of the input
-        high = (kernel - 1 - padding) // stride
-        self.reach = max(-low, high)
+        # What a phase reads, in px of the input from its own: the taps of the small kernels.
+        self.back = (stride - 1 + padding) // stride
+        self.front = (kernel - 1 - padding) // stride
         self.first = padding
+
+    @property
+    def reach(self) -> int:
+        """Px of the input around a pixel that decide what is made of it."""
+        return max(self.back, self.front)
 
     def forward(self, x_BChw: Tensor) -> Tensor:  # type: ignore[override]
         """(B, C, h, w) to (B, outputs, s*h, s*w)."""
@@ -153,15 +158,18 @@ class PhaseConvTranspose2d(nn.ConvTranspose2d):
         return whole[:, :, : stride * height, : stride * width]
 
     def _by_phase(self, x_BChw: Tensor) -> Tensor:
-        stride, kernel, reach = self.stride[0], self.kernel_size[0], self.reach
-        outputs = self.out_channels
-        # Output s*m + p is the sum over t of x[m - t] * w[s*t + p + padding]; the convolution
-        # meets x[m - reach + a] at its tap a, so t = reach - a.
-        front = stride * reach - self.first
-        back = stride * (2 * reach + 1) - front - kernel
-        w = F.pad(self.weight, (front, back, front, back))
-        taps = 2 * reach + 1
+        stride, outputs = self.stride[0], self.out_channels
+        taps = self.back + self.front + 1
+        # Output s*m + p is the sum over t of x[m - t] * w[s*t + p + first], t from -back to front;
+        # tap a of the convolution meets x[m - front + a], so t = front - a.
+        before = stride * self.back - self.first
+        after = stride * taps - before - self.kernel_size[0]
+        w = F.pad(self.weight, (before, after, before, after))
         w = w.reshape(self.in_channels, outputs, taps, stride, taps, stride).flip(2, 4)
         w = w.permute(1, 3, 5, 0, 2, 4).reshape(outputs * stride**2, self.in_channels, taps, taps)
         bias = None if self.bias is None else self.bias.repeat_interleave(stride**2)
-        return F.pixel_shuffle(F.conv2d(x_BChw, w, bias, padding=reach), stride)
+        if self.front == self.back:
+            phases = F.conv2d(x_BChw, w, bias, padding=self.front)
+        else:
+            phases = F.conv2d(F.pad(x_BChw, (self.front, self.back) * 2), w, bias)
+        return F.pixel_shuffle(phases, stride)
