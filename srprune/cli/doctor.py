@@ -13,6 +13,7 @@ from srprune.core.provenance import version
 OPTIONAL = {
     "torchvision": "preview grids of a training run",
     "matplotlib": "figures; pip install 'srprune[report]'",
+    "spandrel": "spandrel:FILE; pip install 'srprune[interop]'",
 }
 
 
