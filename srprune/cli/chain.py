@@ -9,6 +9,7 @@ import click
 from srprune.cli import options
 from srprune.cli.pipeline import CORES
 from srprune.cli.progress import Bars
+from srprune.cli.signals import terminated
 from srprune.core.configs import find_config
 from srprune.core.workspace import DEFAULT, VARIABLE, Workspace
 
@@ -52,13 +53,14 @@ def run(
 
     resolved = resolve(find_config(config), overrides)
     place = Workspace(workspace or DEFAULT / Path(config).stem)
-    with Bars() as bars:
+    with Bars() as bars, terminated() as stopping:
         report = run_chain(
             resolved,
             place,
             roots=roots,
             device=device,
             workers=workers,
+            stopping=stopping,
             tell=click.echo,
             progress=bars,
         )

@@ -1,11 +1,13 @@
 """The command ``srprune``: a lazy group of commands, and the one place where errors end.
 
-Exit status: 0 fine, 1 our fault, 2 usage or input, 130 interrupted (Ctrl-C).
+Exit status: 0 fine, 1 our fault, 2 usage or input, 130 interrupted (Ctrl-C), 143
+stopped (SIGTERM) with a checkpoint.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -124,5 +126,6 @@ def _our_fault(error: Exception) -> NoReturn:
 
 
 def _fail(message: str, status: int) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
+    rank = os.environ.get("RANK", "0")  # torchrun: the others say the same, as a rule
+    click.echo(f"Error{'' if rank == '0' else f' in process {rank}'}: {message}", err=True)
     sys.exit(status)

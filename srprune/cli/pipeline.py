@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
+from srprune.cli.signals import terminated
 from srprune.core.configs import find_config
 from srprune.core.errors import MissingDependency
 from srprune.core.workspace import Workspace
@@ -97,22 +100,28 @@ def pretrain(
     from srprune.models.device import pick_device
     from srprune.stages.fit import fit
     from srprune.stages.pretrain import held_out_validation, plan_pretraining
+    from srprune.training.distributed import joined
 
     changes = [*overrides, *([f"scale={scale}"] if scale else [])]
     settings = load(find_config(config), TrainConfig, changes)
     where = pick_device(device)
-    with Bars() as bars:
-        job = plan_pretraining(settings, workspace, name=name, progress=bars)
-        say.planned(job, where)
+    with joined(where) as world, Bars(shown=world.first) as bars, terminated() as stopping:
+        with world.in_turn():
+            job = plan_pretraining(settings, workspace, name=name, progress=bars)
+        if world.first:
+            say.planned(job, where, world)
         fit(
             job,
             device=where,
+            world=world,
             resume=resume,
             restart=restart,
             validate=held_out_validation(settings, job.pool, where),
+            stopping=stopping,
             progress=bars,
         )
-    say.trained(job)
+    if world.first:
+        say.trained(job)
 
 
 @click.command()
@@ -161,9 +170,11 @@ def score(
       srprune score --method laplacian
     """
     from srprune.cli import say
+    from srprune.models.device import pick_device
     from srprune.stages.score import score as stage
+    from srprune.training.distributed import joined
 
-    with Bars() as bars:
+    with joined(pick_device(device)) as world, Bars(shown=world.first) as bars:
         name, table = stage(
             workspace,
             method=method,
@@ -174,9 +185,11 @@ def score(
             restart=restart,
             batch=batch,
             device=device,
+            world=world,
             progress=bars,
         )
-    say.scored(name, table, workspace)
+    if world.first:
+        say.scored(name, table, workspace)
 
 
 @click.command()
@@ -236,6 +249,7 @@ def select(
     help="Core-set file to train on, instead of the config's pruning.",
 )
 @click.option("--name", help="Of the run. [default: CONFIG__CORE-SET__seedN]")
+@click.option("--init", metavar="RUN|FILE", help="Weights to start from; the same as init.weights.")
 @click.option("--dry-run", is_flag=True, help="Print config and steps, and stop.")
 @options.overrides
 @options.going_on
@@ -246,6 +260,7 @@ def train(
     config: str,
     coreset: Path | None,
     name: str | None,
+    init: str | None,
     dry_run: bool,
     overrides: tuple[str, ...],
     resume: bool,
@@ -268,24 +283,51 @@ def train(
     from srprune.core.yaml_file import dump, load
     from srprune.models.device import pick_device
     from srprune.stages.fit import fit
-    from srprune.stages.train import plan_training, preview, validation
+    from srprune.stages.train import curves, plan_training, preview, shared_images, validation
+    from srprune.training.distributed import joined
 
+    if init:
+        overrides = (*overrides, f"init.weights={json.dumps(init)}")
     settings = load(find_config(config), TrainConfig, overrides)
     where = pick_device(device)
-    with Bars() as bars:
-        job = plan_training(
-            settings, workspace, stem=Path(config).stem, name=name, coreset=coreset, progress=bars
-        )
-        if dry_run:
-            click.echo(dump(settings))
+    with joined(where) as world, Bars(shown=world.first) as bars, terminated() as stopping:
+        with world.in_turn():  # the first one makes what is missing, the others find it
+            job = plan_training(
+                settings,
+                workspace,
+                stem=Path(config).stem,
+                name=name,
+                coreset=coreset,
+                progress=bars,
+            )
         measure = validation(settings, roots, where)
-        say.planned(job, where)
+        if world.first:
+            if dry_run:
+                click.echo(dump(settings))
+            say.planned(job, where, world)
+            say.leaking(job, shared_images(job, roots))
         if dry_run:
             return
-        fit(job, device=where, resume=resume, restart=restart, validate=measure, progress=bars)
+        fit(
+            job,
+            device=where,
+            world=world,
+            resume=resume,
+            restart=restart,
+            validate=measure,
+            stopping=stopping,
+            progress=bars,
+        )
+    if not world.first:
+        return
     say.trained(job)
-    try:
-        picture = preview(job, roots, where)
-        click.echo(f"preview: {picture}" if picture else "no preview: no validation benchmark")
-    except MissingDependency as error:
-        click.echo(f"no preview: {error}")
+    pictures: dict[str, Callable[[], Path | None]] = {
+        "preview": lambda: preview(job, roots, where),
+        "curves": lambda: curves(job),
+    }
+    for what, draw in pictures.items():
+        try:
+            picture = draw()
+            click.echo(f"{what}: {picture}" if picture else f"no {what}: nothing was measured")
+        except MissingDependency as error:
+            click.echo(f"no {what}: {error}")

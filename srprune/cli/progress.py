@@ -16,8 +16,9 @@ HEARTBEAT = 30.0  # seconds between two lines where there is no terminal
 class Bars:
     """A :class:`srprune.core.progress.Progress`; one bar a label."""
 
-    def __init__(self) -> None:
-        """Start without a bar."""
+    def __init__(self, shown: bool = True) -> None:
+        """Start without a bar; of several processes one is ``shown``."""
+        self._shown = shown
         self._label = ""
         self._bar: Any = None  # tqdm has no type for a bar that is updated by hand
         self._started = self._spoken = time.monotonic()
@@ -35,6 +36,8 @@ class Bars:
 
     def __call__(self, label: str, done: int, total: int, note: str = "") -> None:
         """Show one report."""
+        if not self._shown:
+            return
         if not sys.stderr.isatty():
             self._line(label, done, total, note)
             return

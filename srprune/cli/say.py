@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from srprune.stages.coresets import Selection
     from srprune.stages.evaluate import TilingCheck
     from srprune.stages.fit import Job
+    from srprune.training.distributed import World
 
 
 def extracted(index: PatchIndex, workspace: Workspace) -> None:
@@ -46,7 +47,7 @@ def extracted(index: PatchIndex, workspace: Workspace) -> None:
     click.echo(f"index: {workspace.patches}")
 
 
-def planned(job: Job, device: Device) -> None:
+def planned(job: Job, device: Device, world: World) -> None:
     """Before training starts."""
     from srprune.models.build import build, parameter_count
 
@@ -55,9 +56,25 @@ def planned(job: Job, device: Device) -> None:
     click.echo(
         f"{config.model} x{config.scale}, {parameter_count(network):,} parameters, "
         f"seed {config.seed}, on {device}"
+        + (f" and {world.size - 1} more" if world.size > 1 else "")
     )
-    click.echo(f"core-set: {job.train_set}, {job.num_bytes / 1e6:,.0f} MB of pixels")
+    place = {"device": f"on {device}", "host": "in main memory", "disk": "in the memory map"}
+    click.echo(
+        f"core-set: {job.train_set}, {job.num_bytes / 1e6:,.0f} MB of pixels, held "
+        f"{place[job.residency(device, world)]}"
+    )
     click.echo(str(job.plan))
+
+
+def leaking(job: Job, images: Sequence[str]) -> None:
+    """Before training starts, where the validation benchmark holds training images."""
+    if images:
+        names = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")
+        click.echo(
+            f"warning: {len(images)} images of the benchmark {job.config.validation.benchmark} are "
+            f"also in the core-set ({names}); its figures say nothing about other images.",
+            err=True,
+        )
 
 
 def trained(job: Job) -> None:

@@ -83,16 +83,21 @@ class BudgetConfig(Strict):
 
 
 class OptimizerConfig(Strict):
-    """Adam (Kingma and Ba 2015) or SGD with momentum, and what is done to the gradient."""
+    """Any optimizer of torch by name, and what is done to the gradient."""
 
-    name: Literal["adam", "sgd"] = "adam"
+    name: str = "adam"
+    """adam, adamw, sgd, or any other class of torch.optim in small letters."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     betas: tuple[Decay, Decay] | None = None
-    """adam: 0.9 and 0.999 where they are left out."""
+    """adam, adamw and their kin: 0.9 and 0.999 with adam and adamw where they are left out."""
     momentum: Decay | None = None
-    """sgd: 0.9 where it is left out."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Added to the gradient as this share of the weights, biases included, after the clipping."""
+    """sgd and its kin: 0.9 with sgd where it is left out."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """adam and sgd add it to the gradient as this share of the weights, biases included, after the
+    clipping; adamw shrinks the weights themselves. Left out, it is 0 with adam and sgd, else
+    torch's own."""
+    args: dict[str, Any] = {}
+    """Any other argument of the optimizer's constructor, such as ``{nesterov: true}``."""
     last_layer_lr: Share = 1.0
     """Factor on the learning rate of the last layer (0.1 in the SRCNN and FSRCNN papers)."""
     bias_lr: Share = 1.0
@@ -102,18 +107,24 @@ class OptimizerConfig(Strict):
     """Largest L2 norm of the gradient of all weights together; null clips nothing."""
     clip_by_lr: bool = False
     """Clip at ``clip`` over the learning rate of the step (adjustable clipping, as DRRN does)."""
+    clip_value: Annotated[float, Field(gt=0)] | None = None
+    """Largest magnitude of any single value of the gradient; null clips nothing."""
 
     @field_validator("betas", "momentum")
     @classmethod
     def _of_its_own(cls, value: object, info: ValidationInfo) -> object:
-        """Fill in what belongs to the optimizer, and refuse what belongs to the other."""
-        owner, default = {"betas": ("adam", (0.9, 0.999)), "momentum": ("sgd", 0.9)}[
-            str(info.field_name)
-        ]
-        name = info.data.get("name", owner)  # a name that is unknown is a fault by itself
-        if value is not None and name != owner:
-            raise ValueError(f"it goes with {owner}, not with {name}")
-        return default if value is None and name == owner else value
+        """Fill in what belongs to the optimizer, and refuse what belongs to another."""
+        field = str(info.field_name)
+        name = info.data.get("name")
+        if field == "betas":
+            owners: tuple[str, ...] = ("adam", "adamw")
+            others: tuple[str, ...] = ("sgd",)
+            default: object = (0.9, 0.999)
+        else:
+            owners, others, default = ("sgd",), ("adam", "adamw"), 0.9
+        if value is not None and name in others:
+            raise ValueError(f"it goes with {owners[0]}, not with {name}")
+        return default if value is None and name in owners else value
 
     @model_validator(mode="after")
     def _clips(self) -> Self:
@@ -125,21 +136,81 @@ class OptimizerConfig(Strict):
 class ScheduleConfig(Strict):
     """Learning rate over the steps; shares of the budget, so that it scales with it."""
 
-    name: Literal["constant", "multistep", "cosine"] = "cosine"
+    name: Literal["constant", "multistep", "cosine", "one_cycle"] = "cosine"
+    warmup: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Share of the budget in which the rate rises to its peak: in a line, after which the schedule
+    has the rest of the budget; with one_cycle by half a cosine, 0.3 where it is left out."""
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
-    """multistep: shares of the budget at which the rate drops."""
+    """multistep: shares of the budget, counted from its very start, at which the rate drops."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """multistep: what each drop multiplies the rate by."""
+    cycles: Positive = 1
+    """cosine: how often the rate falls, each time from its peak (warm restarts of equal length)."""
     final: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """cosine: rate at the last step, as a share of the first."""
+    """cosine and one_cycle: rate at the last step, as a share of the peak."""
+    start: Annotated[float, Field(gt=0, le=1)] = 0.04
+    """one_cycle: rate at the first step, as a share of the peak (a 25th in torch)."""
 
     @model_validator(mode="after")
-    def _milestones(self) -> Self:
+    def _fits(self) -> Self:
         if (self.name == "multistep") != bool(self.milestones):
             raise ValueError("milestones go with multistep, and multistep needs them")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError("milestones must rise")
+        if self.cycles > 1 and self.name != "cosine":
+            raise ValueError("cycles go with cosine")
         return self
+
+
+class DataConfig(Strict):
+    """Where the pixels of the core-set stand during training; it changes no batch."""
+
+    residency: Literal["auto", "device", "host", "disk"] = "auto"
+    """device: in the memory of the GPU, where batches are cut, too; host: in main memory; disk: in
+    the memory map, read ahead. auto takes the first that has room; on a CPU, host or disk."""
+
+
+class ComputeConfig(Strict):
+    """How a step is computed; all of it changes no more than rounding, precision apart."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the network (autocast); weights and loss stay fp32. fp16 scales the loss."""
+    tf32: bool = False
+    """Let NVIDIA GPUs round fp32 products to 10 bits, which is faster."""
+    channels_last: bool = True
+    """Layout of activations; faster nearly everywhere."""
+    compile: bool = False
+    """torch.compile: minutes of compiling, then faster steps on most GPUs."""
+    cuda_graph: bool = False
+    """Replay forward and backward pass as one launch; helps small networks on NVIDIA GPUs."""
+    accumulate: Positive = 1
+    """Parts that a batch is cut into, one after the other, to save memory."""
+
+    @model_validator(mode="after")
+    def _graph(self) -> Self:
+        if self.cuda_graph and self.compile:
+            raise ValueError("choose one of compile and cuda_graph")
+        if self.cuda_graph and (self.precision == "fp16" or self.accumulate > 1):
+            raise ValueError("cuda_graph goes with fp32 or bf16, and without accumulate")
+        return self
+
+
+class InitConfig(Strict):
+    """Weights to start from instead of fresh ones."""
+
+    weights: str | None = None
+    """A run, or a weights file of srprune or of another program; null starts fresh."""
+    strict: bool = True
+    """Every tensor must fit. false takes those that do and tells the others (x4 from x2)."""
+
+
+class CheckpointConfig(Strict):
+    """What an interrupted run can go on from."""
+
+    every: Positive = 500
+    """Steps between two checkpoints; what a kill can cost."""
+    keep: Positive = 2
+    """How many of the last ones are kept; a damaged one is passed over."""
 
 
 class ValidationConfig(Strict):
@@ -176,9 +247,14 @@ class TrainConfig(Strict):
     schedule: ScheduleConfig = ScheduleConfig()
     seed: Seed = 0
     """Of initial weights, order, crops and augmentation."""
+    ema: Decay | None = None
+    """Keep a moving average of the weights with this decay a step (0.999 in BasicSR and KAIR);
+    it is what is validated, saved and measured. null keeps the weights themselves."""
+    init: InitConfig = InitConfig()
+    data: DataConfig = DataConfig()
+    compute: ComputeConfig = ComputeConfig()
     validation: ValidationConfig = ValidationConfig()
-    checkpoint_every: Positive = 500
-    """Steps between two checkpoints; what a kill can cost."""
+    checkpoints: CheckpointConfig = CheckpointConfig()
 
 
 class StageConfig(Strict):

@@ -13,7 +13,8 @@
         ├── MissingArtifact     an artifact that an earlier command makes
         ├── MissingDependency   an optional package that is not installed
         ├── LeakError       an evaluation image that is also a training image
-        └── StorageError    a full disk, a missing permission
+        ├── StorageError    a full disk, a missing permission
+        └── Stopped         a run that was told to stop (SIGTERM) and saved what it had
 """
 
 from __future__ import annotations
@@ -80,3 +81,9 @@ class LeakError(UserError):
 
 class StorageError(UserError):
     """The disk is full, or a file or folder may not be read or written."""
+
+
+class Stopped(UserError):
+    """A run that was told to stop and saved a checkpoint first; exit status 143, as of SIGTERM."""
+
+    exit_status = 143

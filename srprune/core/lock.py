@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
+import platform
+import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from srprune.core.artifact import storage_errors
 from srprune.core.errors import InputError
 
+NOTE = ".lock"  # says who holds the folder; it is not the lock
+
 
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold a folder alone.
+    """Hold a folder alone; while it is held, its file ``.lock`` says by whom.
 
     Raises:
         InputError: another process holds it.
@@ -22,19 +28,47 @@ def exclusive(folder: Path) -> Iterator[None]:
     """
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)  # the folder itself: no lock file is left behind
+        handle = os.open(folder, os.O_RDONLY)  # the folder itself: the lock leaves no file behind
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"another srprune is at work in {folder}. Wait until it is done, "
+                f"another srprune{_holder(folder)} is at work in {folder}. Wait until it is done, "
                 "or choose another --workspace."
             ) from None
+        with contextlib.suppress(OSError):  # a finished run may stand where nothing can be written
+            (folder / NOTE).write_text(_note(), encoding="utf-8")
         try:
             yield
         finally:
+            with contextlib.suppress(OSError):
+                (folder / NOTE).unlink()
             with contextlib.suppress(OSError):  # not empty: the usual case
                 folder.rmdir()
     finally:
         os.close(handle)
+
+
+def _note() -> str:
+    """Who this process is, as JSON."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":  # of python -m srprune
+        program = program.parent
+    who = {
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "since": datetime.now().isoformat(sep=" ", timespec="seconds"),
+        "command": " ".join([program.name, *sys.argv[1:]]),
+    }
+    return json.dumps(who, indent=1) + "\n"
+
+
+def _holder(folder: Path) -> str:
+    """Who holds a folder, in brackets; nothing where its note is missing or damaged."""
+    try:
+        who = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+        # repr quotes the command, and keeps one of several lines on one line
+        return f" (process {who['pid']} on {who['host']}, since {who['since']}, {who['command']!r})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""

@@ -2,47 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from srprune.data.patches import PatchPool, Pixels
-from srprune.data.sampler import CropSampler
+from srprune.data.crops import DeviceCrops, HostCrops, Pixels
+from srprune.data.patches import PatchPool
+from srprune.data.residency import Residency, open_crops
+from srprune.data.sampler import CropSampler, Ints, Picks
+
+AHEAD = 3  # parts that are read before they are asked for
 
 
 class Batches:
-    """Cuts aligned HR and LR crops from the memory map; decodes nothing."""
+    """Aligned HR and LR crops of a core-set; decodes nothing and reads no other patch.
+
+    Attributes:
+        residency: where the pixels stand.
+    """
 
     def __init__(
-        self, pool: PatchPool, sampler: CropSampler, lr_crop: int, device: torch.device
+        self,
+        pool: PatchPool,
+        patch_ids: Ints,
+        sampler: CropSampler,
+        lr_crop: int,
+        device: torch.device,
+        *,
+        residency: Residency = "disk",
+        own: range = range(1),
+        parts: int = 1,
     ) -> None:
-        """Join patches with a sampler; crops have ``lr_crop`` px at LR."""
-        self._pool, self._sampler, self._lr_crop, self._device = pool, sampler, lr_crop, device
+        """Read the pixels to where they shall stand.
 
-    def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """LR (B, 3, h, w) and HR (B, 3, H, W) of a step, float32 in [0, 1]."""
-        picks, scale, side = self._sampler.at(step), self._pool.scale, self._lr_crop
-        lr, hr = [], []
-        for patch, top, left, turn in zip(
-            picks.patch_B, picks.top_B, picks.left_B, picks.turn_B, strict=True
-        ):
-            lr.append(turned(self._pool.lr_crop(int(patch), int(top), int(left), side), int(turn)))
-            hr.append(
-                turned(
-                    self._pool.hr_crop(
-                        int(patch), int(top) * scale, int(left) * scale, side * scale
-                    ),
-                    int(turn),
-                )
+        Args:
+            pool: the patches.
+            patch_ids: (P,) those that the sampler draws from, in its order.
+            sampler: says which crops a step sees.
+            lr_crop: side of a crop, LR px.
+            device: where the batches go.
+            residency: where the pixels stand.
+            own: which parts of a step this process takes, one after the other.
+            parts: how many equal parts a step has, over all processes.
+        """
+        self.residency = residency
+        self._sampler, self._scale, self._device = sampler, pool.scale, device
+        self._own, self._parts = own, parts
+        place = (residency, device)
+        hr_crop = lr_crop * pool.scale
+        self._hr = open_crops(pool.index, patch_ids, pool.hr_store, 1, hr_crop, *place)
+        self._lr = open_crops(pool.index, patch_ids, pool.lr_store, pool.scale, lr_crop, *place)
+        # memory maps wait for the disk, copies to a GPU for its bus: both are hidden behind steps
+        ahead = residency == "disk" or (residency == "host" and device.type == "cuda")
+        self._worker = ThreadPoolExecutor(1, "srprune-batches") if ahead else None
+        self._read: dict[tuple[int, int], Future[tuple[Tensor, Tensor]]] = {}
+
+    def at(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """LR (B, 3, h, w) and HR (B, 3, H, W) of a step, float32 in [0, 1], part by part."""
+        for part in range(len(self._own)):
+            lr, hr = self._taken(step, part) if self._worker else self._cut(step, part)
+            yield self._as_float(lr), self._as_float(hr)
+
+    def _taken(self, step: int, part: int) -> tuple[Tensor, Tensor]:
+        """One part, while the worker reads the next ones."""
+        assert self._worker
+        count = len(self._own)
+        first = step * count + part
+        wanted = [divmod(number, count) for number in range(first, first + 1 + AHEAD)]
+        self._read = {key: future for key, future in self._read.items() if key in wanted}
+        for key in wanted:
+            if key not in self._read:
+                self._read[key] = self._worker.submit(self._cut, *key)
+        return self._read.pop((step, part)).result()
+
+    def _cut(self, step: int, part: int) -> tuple[Tensor, Tensor]:
+        """uint8 crops (B, side, side, 3), on the device or on their way."""
+        picks = self._sampler.at(step, self._own[part], self._parts)
+        if isinstance(self._hr, DeviceCrops):
+            assert isinstance(self._lr, DeviceCrops)
+            columns = (picks.place_B, picks.top_B, picks.left_B, picks.turn_B)
+            picked_4B = torch.from_numpy(np.stack(columns)).to(self._device, non_blocking=True)
+            place_B, top_B, left_B, turn_B = picked_4B
+            scaled = (top_B * self._scale, left_B * self._scale)
+            return (
+                self._lr.cut(place_B, top_B, left_B, turn_B),
+                self._hr.cut(place_B, *scaled, turn_B),
             )
-        return self._tensor(lr), self._tensor(hr)
+        assert isinstance(self._lr, HostCrops)
+        return self._sent(_cut(self._lr, picks, 1)), self._sent(_cut(self._hr, picks, self._scale))
 
-    def _tensor(self, crops: list[Pixels]) -> Tensor:
-        pixels_BHWC = torch.from_numpy(np.stack(crops)).to(self._device)
-        return pixels_BHWC.permute(0, 3, 1, 2).contiguous().float().div_(255)
+    def _sent(self, crops: Pixels) -> Tensor:
+        tensor = torch.from_numpy(crops)
+        if self._device.type == "cuda":  # pinned memory is copied while the GPU computes
+            return tensor.pin_memory().to(self._device, non_blocking=True)
+        return tensor.to(self._device)
+
+    def _as_float(self, crops_BHWC: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1], channels last in memory as the bytes are."""
+        return crops_BHWC.permute(0, 3, 1, 2).float().div_(255)
 
 
-def turned(pixels: Pixels, turn: int) -> Pixels:
-    """One of the eight flips and quarter turns of a square (H, W, 3); a view."""
-    pixels = np.rot90(pixels, turn & 3)
-    return pixels[:, ::-1] if turn & 4 else pixels
+def _cut(crops: HostCrops, picks: Picks, scale: int) -> Pixels:
+    return crops.cut(picks.place_B, picks.top_B * scale, picks.left_B * scale, picks.turn_B)

@@ -26,6 +26,17 @@ class PatchPool:
         self.scale = scale
         self._hr, self._lr = hr, lr
 
+    @property
+    def hr_store(self) -> PixelStore:
+        """HR images of the index."""
+        return self._hr
+
+    @property
+    def lr_store(self) -> PixelStore:
+        """LR images of the index."""
+        assert self._lr is not None, "this pool was opened without LR"
+        return self._lr
+
     def __len__(self) -> int:
         return len(self.index)
 
@@ -50,9 +61,8 @@ class PatchPool:
 
     def lr_crop(self, patch: int, top: int, left: int, size: int) -> Pixels:
         """(size, size, 3) view of a patch's LR; ``top`` and ``left`` in LR px of the patch."""
-        assert self._lr is not None, "this pool was opened without LR"
         index = self.index
-        return self._lr.crop(
+        return self.lr_store.crop(
             int(index.image_N[patch]),
             int(index.top_N[patch]) // self.scale + top,
             int(index.left_N[patch]) // self.scale + left,

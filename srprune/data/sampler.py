@@ -3,6 +3,10 @@
 Here stands what an *epoch* is: a random order in which each patch comes once, with one random
 crop of it. Epoch follows epoch as one endless stream, and step k takes the crops
 ``k*batch .. (k+1)*batch - 1`` of it; a step may straddle two epochs.
+
+What a patch shows in an epoch, and which of two patches comes first, depends on the seed, the epoch
+and the patches themselves, not on what else is in the core-set. So runs on different core-sets
+share as much chance as they can, and their difference is sharper.
 """
 
 from __future__ import annotations
@@ -13,23 +17,25 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.errors import InputError
-from srprune.core.seeding import generator
+from srprune.core.seeding import hashed
 
 Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Picks:
-    """The crops of one step.
+    """The crops of one step, or of a part of it.
 
     Attributes:
         patch_B: patch ids.
+        place_B: their places in the core-set.
         top_B: LR px inside the patch.
         left_B: LR px inside the patch.
         turn_B: 0 to 7: quarter turns (low two bits), then a left-right flip (third bit).
     """
 
     patch_B: Ints
+    place_B: Ints
     top_B: Ints
     left_B: Ints
     turn_B: Ints
@@ -64,29 +70,44 @@ class CropSampler:
         check_crop(lr_crop, lr_patch)
         self._patch_ids = patch_ids
         self._seed, self._batch, self._augment = seed, batch, augment
-        self._positions = lr_patch - lr_crop + 1
-        self._orders: dict[int, npt.NDArray[np.int64]] = {}
+        self._positions = np.uint64(lr_patch - lr_crop + 1)
+        self._orders: dict[int, Ints] = {}
 
-    def at(self, step: int) -> Picks:
-        """The crops of a step, counted from 0."""
-        number_B = np.arange(step * self._batch, (step + 1) * self._batch)
-        epoch_B, place_B = np.divmod(number_B, len(self._patch_ids))
-        patch_B = np.array(
-            [self._order(int(e))[p] for e, p in zip(epoch_B, place_B, strict=True)], dtype=np.int64
-        )
-        rng = generator(self._seed, "data.crops", step)
-        top_B, left_B = rng.integers(self._positions, size=(2, self._batch))
-        turn_B = rng.integers(8, size=self._batch) * self._augment
-        return Picks(patch_B, top_B, left_B, turn_B)
+    def at(self, step: int, part: int = 0, parts: int = 1) -> Picks:
+        """The crops of a step, counted from 0, or one of ``parts`` equal parts of them.
 
-    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """Patch ids in the order of an epoch; the last few are kept, a step needs few."""
-        if epoch not in self._orders:
-            for old in [e for e in self._orders if e < epoch - 1]:
-                del self._orders[old]
-            order = generator(self._seed, "data.order", epoch).permutation(len(self._patch_ids))
-            self._orders[epoch] = self._patch_ids[order]
-        return self._orders[epoch]
+        Args:
+            step: which one.
+            part: 0 to ``parts - 1``.
+            parts: a divisor of the batch.
+        """
+        share = self._batch // parts
+        first = step * self._batch + part * share
+        epoch_B, rank_B = np.divmod(np.arange(first, first + share), len(self._patch_ids))
+        place_B = np.empty(share, dtype=np.int64)
+        for epoch in range(int(epoch_B[0]), int(epoch_B[-1]) + 1):
+            now = epoch_B == epoch
+            place_B[now] = self._order(epoch)[rank_B[now]]
+        patch_B = self._patch_ids[place_B]
+        bits_B = hashed(self._seed, "data.crops", epoch_B, patch_B)
+        top_B, left_B = self._position(bits_B), self._position(bits_B >> np.uint64(24))
+        turn_B = (bits_B >> np.uint64(48) & np.uint64(7)).astype(np.int64) * self._augment
+        return Picks(patch_B, place_B, top_B, left_B, turn_B)
+
+    def _position(self, bits_B: npt.NDArray[np.uint64]) -> Ints:
+        """A corner of the crop, from 24 random bits."""
+        low_B = bits_B & np.uint64(0xFFFFFF)
+        return (low_B * self._positions >> np.uint64(24)).astype(np.int64)
+
+    def _order(self, epoch: int) -> Ints:
+        """Places in the order of an epoch; the last few orders are kept, a step needs few."""
+        order = self._orders.get(epoch)
+        if order is None:
+            keys = hashed(self._seed, "data.order", epoch, self._patch_ids)
+            order = np.argsort(keys, kind="stable")
+            kept = {e: o for e, o in self._orders.items() if abs(e - epoch) <= 1}
+            self._orders = {**kept, epoch: order}  # another one: threads may be reading the first
+        return order
 
 
 def check_crop(lr_crop: int, lr_patch: int) -> None:

@@ -34,14 +34,16 @@ class PixelStore:
 
     Attributes:
         shapes: (height, width) of each image, px.
+        offsets: byte that each image starts at.
+        flat: (bytes,) uint8, all images one after the other; mapped, not read.
         num_bytes: size of the pixels on disk.
     """
 
     def __init__(self, path: Path, shapes: Sequence[Shape], offsets: Sequence[int]) -> None:
         """Map ``path``; image i starts at byte ``offsets[i]``."""
         self.shapes = list(shapes)
-        self._offsets = list(offsets)
-        self._bytes = np.memmap(path, dtype=np.uint8, mode="r")
+        self.offsets = list(offsets)
+        self.flat = np.memmap(path, dtype=np.uint8, mode="r")
         self.num_bytes = sum(h * w * CHANNELS for h, w in self.shapes)
 
     def __len__(self) -> int:
@@ -50,10 +52,8 @@ class PixelStore:
     def image(self, i: int) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 view of image i; nothing is copied."""
         height, width = self.shapes[i]
-        start = self._offsets[i]
-        return self._bytes[start : start + height * width * CHANNELS].reshape(
-            height, width, CHANNELS
-        )
+        start = self.offsets[i]
+        return self.flat[start : start + height * width * CHANNELS].reshape(height, width, CHANNELS)
 
     def crop(self, i: int, top: int, left: int, size: int) -> npt.NDArray[np.uint8]:
         """(size, size, 3) uint8 view of a square of image i."""

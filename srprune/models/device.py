@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
+import re
 import sys
+from collections.abc import Iterator
 
 import torch
 
 from srprune.core.errors import InputError
 
+# what torch says where it has no error of its own: the CPU, MPS, and calls outside its allocator
+NO_ROOM = re.compile(
+    "out of memory|not enough memory|can't allocate memory|cublas_status_alloc_failed"
+)
+
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` takes CUDA, else MPS, else the CPU; or name one.
+    """``auto`` takes CUDA, else MPS, else the CPU; or name one, such as ``cuda:1``.
 
     TF32 is switched off: scores and measurements agree between devices to 1e-5. On the CPU the
     allocator is told to keep large blocks.
@@ -19,21 +28,55 @@ def pick_device(name: str) -> torch.device:
     Raises:
         InputError: a device that is not there.
     """
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
+    use_tf32(False)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS needs
+    counts = {
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
     }
     if name == "auto":
-        name = next(kind for kind, found in there.items() if found)
-    if not there.get(name.split(":")[0], False):
-        found = ", ".join(kind for kind, is_there in there.items() if is_there)
+        name = next(kind for kind, count in counts.items() if count)
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each process
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
+    match = re.fullmatch(r"([a-z]+)(?::([0-9]+))?", name)
+    if not match or int(match[2] or 0) >= counts.get(match[1], 0):
+        found = ", ".join(kind for kind, count in counts.items() if count)
         raise InputError(f"device {name} is not there. Choose: {found}.")
-    if name == "cpu":
+    if match[1] == "cpu":
         _keep_large_blocks()
     return torch.device(name)
+
+
+def use_tf32(on: bool) -> None:
+    """Let NVIDIA GPUs round fp32 products to TF32, or not."""
+    torch.backends.cuda.matmul.allow_tf32 = on
+    torch.backends.cudnn.allow_tf32 = on
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True if an error means that a device, or main memory, has no room left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(NO_ROOM.search(str(error).lower()))
+
+
+@contextlib.contextmanager
+def memory_errors(advice: str) -> Iterator[None]:
+    """Turn running out of memory into one line.
+
+    Args:
+        advice: what to do about it.
+
+    Raises:
+        InputError: there is no room left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(f"there is not enough memory. {advice}") from error
 
 
 def _keep_large_blocks() -> None:

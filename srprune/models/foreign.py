@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,31 @@ def load_foreign(path: Path, scale: int | None) -> Foreign:
     network, domain = build(best.model, used, args)
     state = {**network.state_dict(), **_without_other_constants(path, best, network)}
     network.load_state_dict(state)
-    columns = {name: tensor.numpy() for name, tensor in state.items()}
     params = {"model": best.model, "model_args": args, "scale": used}
-    return Foreign(best.model, args, network, domain, fingerprint(KIND, {}, params, columns))
+    return Foreign(best.model, args, network, domain, fingerprint_of(params, state))
+
+
+def fingerprint_of(params: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Fingerprint of tensors, in their order, that have no header of srprune."""
+    # a file may hold parameters, which numpy takes only without their gradient
+    columns = {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+    return fingerprint(KIND, {}, params, columns)
+
+
+def same_constant(one: Tensor, other: Tensor) -> bool:
+    """Whether two constants of one shape are the same but for rounding."""
+    return torch.allclose(one.double().cpu(), other.double().cpu(), rtol=1e-3)
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first of some tensors' names, on one line whatever a file calls them."""
+    first = [name if name.isprintable() else repr(name) for name in names[:SHOWN]]
+    return ", ".join([*first, "..."] if len(names) > SHOWN else first)
+
+
+def in_words(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """How many tensors are of each kind, and which; a kind without any is left out."""
+    return "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in kinds if names)
 
 
 def _without_other_constants(path: Path, best: _Guess, network: Network) -> dict[str, Tensor]:
@@ -110,7 +132,7 @@ def _without_other_constants(path: Path, best: _Guess, network: Network) -> dict
         if re.fullmatch(network.constants, name):
             if tensor.shape != own[name].shape:
                 continue
-            if tensor.is_floating_point() and not torch.allclose(tensor, own[name], rtol=1e-3):
+            if tensor.is_floating_point() and not same_constant(tensor, own[name]):
                 raise ArtifactError(
                     f"{path} looks like {best.model}, but its constant {name} is another: it was "
                     "trained on another range of values than 0..255, or another mean colour."
@@ -154,16 +176,11 @@ def _guess(
 def _what_is_amiss(tensors: Mapping[str, Tensor], guesses: list[_Guess]) -> str:
     """Why a file is no network of the table, in words."""
     if not guesses or 2 * guesses[0].badness[0] > len(tensors):
-        first = ", ".join(list(tensors)[:SHOWN])
         return (
-            f"is of no network that srprune knows (its tensors: {first}, ...). Known: "
+            f"is of no network that srprune knows (its tensors: {listed(list(tensors))}). Known: "
             f"{', '.join(MODELS)}. Try spandrel:FILE, if spandrel knows it."
         )
     best = guesses[0]
     source = f" as {best.naming.source} names it" if best.naming else ""
-    parts = [
-        f"{len(names)} {word}: {', '.join(names[:SHOWN])}{', ...' if len(names) > SHOWN else ''}"
-        for word, names in (("missing or of another shape", best.missing), ("too many", best.extra))
-        if names
-    ]
-    return f"looks like {best.model}{source}, but its tensors do not fit ({'; '.join(parts)})."
+    amiss = in_words((("missing or of another shape", best.missing), ("too many", best.extra)))
+    return f"looks like {best.model}{source}, but its tensors do not fit ({amiss})."

@@ -93,6 +93,22 @@ def count_names(pattern: str, names: Iterable[str]) -> int:
     return sum(re.fullmatch(pattern, name) is not None for name in names)
 
 
+class RandomLayer(nn.Module):
+    """A layer that drops something at random in training.
+
+    Attributes:
+        part: which part of a batch its input is, and of how many.
+    """
+
+    part: tuple[int, int] = (0, 1)
+
+    def drawn(self, x: Tensor, keep: float) -> Tensor:
+        """1 with the chance ``keep``, else 0, for each image of ``x``: (B, 1, 1, 1)."""
+        number, count = self.part
+        drawn = x.new_empty(count * len(x), 1, 1, 1).bernoulli_(keep)
+        return drawn[number * len(x) : (number + 1) * len(x)]
+
+
 class Network(nn.Module):
     """Base of all networks.
 
@@ -112,6 +128,15 @@ class Network(nn.Module):
     constants: ClassVar[str] = r"(?!)"
     last_layer: str
     rim: int
+
+    def take_part(self, part: int, parts: int) -> None:
+        """Say which of ``parts`` equal parts of a batch the next input is.
+
+        Layers that drop something at random then drop what they would in the whole batch.
+        """
+        for layer in self.modules():
+            if isinstance(layer, RandomLayer):
+                layer.part = (part, parts)
 
     @classmethod
     def arguments_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

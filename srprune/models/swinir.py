@@ -25,14 +25,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srprune.models.layers import ShuffleUpsampler, conv3, mean_of, scale_of, shuffle_reach
-from srprune.models.network import PLANES, Channels, ModelSpec, Network
+from srprune.models.network import PLANES, Channels, ModelSpec, Network, RandomLayer
 from srprune.models.windows import SHIFT, TOKENS, WINDOW, WindowAttention, shift_masks
 
 DROP_PATH = 0.1
 TAIL = 64  # maps in front of the pixel shuffle of SwinIR-M
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(RandomLayer):
     """LayerNorm, window attention, LayerNorm, MLP, each pair with a skip."""
 
     attn_mask: Tensor | None
@@ -73,8 +73,7 @@ class TransformerBlock(nn.Module):
         if not self.training or not self.drop_path:
             return y_BHWC
         keep = 1 - self.drop_path
-        kept = y_BHWC.new_empty(len(y_BHWC), 1, 1, 1).bernoulli_(keep)
-        return y_BHWC * (kept / keep)
+        return y_BHWC * (self.drawn(y_BHWC, keep) / keep)
 
 
 class ResidualGroup(nn.Module):

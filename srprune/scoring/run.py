@@ -8,14 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from srprune.core.artifact import atomic_path
+from srprune.core.errors import InputError
 from srprune.core.progress import Progress, silent
 from srprune.data.patches import Ids, PatchPool
+from srprune.models.device import is_out_of_memory
 
 SAVE_EVERY = 5.0  # seconds: what a kill can cost
 
 Scorer = Callable[[Ids, PatchPool], npt.NDArray[np.float64]]
+Scores = npt.NDArray[np.float64]
 
 
 def score_patches(
@@ -25,44 +29,110 @@ def score_patches(
     batch: int,
     partial: Path,
     plan: str,
+    rank: int = 0,
+    processes: int = 1,
+    wait: Callable[[], None] = lambda: None,
     progress: Progress = silent,
-) -> npt.NDArray[np.float64]:
-    """Scores of all patches.
+) -> Scores:
+    """Scores of all patches, or of those that fall to this process.
+
+    Batches are the same however many processes there are, so scores are, too. Where a device has no
+    room for a batch, it is halved, for good.
 
     Args:
         pool: the patches.
         scorer: (patch ids, pool) -> scores.
         batch: patches at a time; changes scores by less than 1e-5 of their value.
-        partial: where finished scores are kept on the way; removed by the caller in the end.
-        plan: fingerprint of index, scorer and batch; a partial file of another plan is ignored.
+        partial: ``NAME.part``; ``NAME.part0.npz`` and so on keep finished scores on the way, and
+            are removed by the caller in the end.
+        plan: fingerprint of index, scorer and batch; partial files of another plan are ignored.
+        rank: number of this process.
+        processes: how many share the work.
+        wait: returns when all of them have called it.
         progress: told after each batch.
 
     Returns:
-        (N,) float64.
+        (N,) float64; NaN where another process has the score.
+
+    Raises:
+        InputError: there is not enough memory for a single patch.
     """
-    scores_N = np.zeros(len(pool))
-    done = _load(partial, plan, scores_N)
-    saved = time.monotonic()
-    for first in range(done, len(pool), batch):
+    scores_N = np.full(len(pool), np.nan)
+    for part in parts_of(partial):
+        _take(part, plan, scores_N)
+    wait()  # all have seen the same files before one of them writes
+    firsts = [
+        first
+        for first in range(0, len(pool), batch)
+        if np.isnan(scores_N[first : first + batch]).any()
+    ]
+    own = np.array_split(np.array(firsts, dtype=np.int64), processes)[rank].tolist()
+    before = len(pool) - sum(min(batch, len(pool) - first) for first in own)
+    done, limit, saved = before, batch, time.monotonic()
+    for first in own:
         ids = np.arange(first, min(first + batch, len(pool)))
-        scores_N[ids] = scorer(ids, pool)
-        done = first + len(ids)
+        limit = _score(scorer, ids, pool, limit, scores_N)
+        done += len(ids)
         if time.monotonic() - saved > SAVE_EVERY:
-            with atomic_path(partial) as temporary, open(temporary, "wb") as file:
-                np.savez(file, plan=np.array(plan), scores=scores_N[:done])
+            path = partial.with_name(f"{partial.name}{rank}.npz")
+            with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                np.savez(file, plan=np.array(plan), scores=scores_N)
             saved = time.monotonic()
         progress("score", done, len(pool))
     return scores_N
 
 
-def _load(partial: Path, plan: str, scores_N: npt.NDArray[np.float64]) -> int:
-    """Fill in what an earlier attempt has scored; return how many that are."""
+def parts_of(partial: Path) -> list[Path]:
+    """The files that processes left on the way."""
+    return sorted(partial.parent.glob(f"{partial.name}*.npz"))
+
+
+def forget(partial: Path) -> None:
+    """Remove what processes left on the way, and what a killed one was just writing."""
+    for left in [*parts_of(partial), *partial.parent.glob(f".{partial.name}*.npz.*.part")]:
+        left.unlink(missing_ok=True)
+
+
+def merged(scores: list[Scores]) -> Scores:
+    """The scores of several processes as one array."""
+    whole_N = scores[0].copy()
+    for scores_N in scores[1:]:
+        missing = np.isnan(whole_N)
+        whole_N[missing] = scores_N[missing]
+    return whole_N
+
+
+def _score(scorer: Scorer, ids: Ids, pool: PatchPool, limit: int, scores_N: Scores) -> int:
+    """Score a batch in pieces of at most ``limit`` patches; return what fits from now on."""
+    first = 0
+    while first < len(ids):
+        piece = ids[first : first + limit]
+        try:
+            scores_N[piece] = scorer(piece, pool)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if limit == 1:
+                raise InputError(
+                    "there is not enough memory to score a single patch. Extract smaller patches, "
+                    "or choose another --device."
+                ) from error
+            limit = min(limit, len(piece)) // 2 or 1
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            continue
+        first += len(piece)
+    return limit
+
+
+def _take(part: Path, plan: str, scores_N: Scores) -> None:
+    """Fill in what an earlier attempt has scored."""
     try:
-        with open(partial, "rb") as raw, np.load(raw, allow_pickle=False) as file:
+        with open(part, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             if str(file["plan"]) != plan:
-                return 0
+                return
             scores = file["scores"]
-    except Exception:  # missing; or damaged, when numpy and zipfile raise nearly anything
-        return 0
-    scores_N[: len(scores)] = scores
-    return len(scores)
+            there = ~np.isnan(scores)
+            scores_N[there] = scores[there]
+    except Exception:  # damaged: numpy and zipfile raise nearly anything
+        return

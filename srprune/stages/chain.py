@@ -107,6 +107,7 @@ def run_chain(
     roots: list[Path],
     device: str = "auto",
     workers: int = 1,
+    stopping: Callable[[], bool] = lambda: False,
     tell: Tell = lambda line: None,
     progress: Progress = silent,
 ) -> Report:
@@ -118,6 +119,7 @@ def run_chain(
         roots: where benchmarks are looked for.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         workers: threads for decoding.
+        stopping: asked after each step of a training; True saves a checkpoint and stops.
         tell: told a line about each stage.
         progress: told on the way.
     """
@@ -133,7 +135,14 @@ def run_chain(
     if "mse" in ranked:
         job = plan_pretraining(resolved.pretrain, workspace, progress=progress)
         watch = held_out_validation(resolved.pretrain, job.pool, where)
-        fit(job, device=where, resume=True, validate=watch, progress=progress)
+        fit(
+            job,
+            device=where,
+            resume=True,
+            validate=watch,
+            stopping=stopping,
+            progress=progress,
+        )
         tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
     for method in sorted(ranked):
         name, _ = score(workspace, method=method, scale=run.scale, device=device, progress=progress)
@@ -157,6 +166,7 @@ def run_chain(
             device=where,
             resume=True,
             validate=validation(config, roots, where),
+            stopping=stopping,
             progress=progress,
         )
         candidate = open_candidate(str(job.folder), workspace, run.scale, where)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from srprune.core.artifact import Header, canonical, digest, write_text
+from srprune.core.artifact import Header, write_text
 from srprune.core.config import TrainConfig
 from srprune.core.errors import ArtifactMismatch, InputError
 from srprune.core.lock import exclusive
@@ -23,15 +24,27 @@ from srprune.core.weights import read_weights_header
 from srprune.core.yaml_file import dump
 from srprune.data.batches import Batches
 from srprune.data.patches import PatchPool
+from srprune.data.residency import Residency, choose_residency
 from srprune.data.sampler import CropSampler, check_crop
 from srprune.models.build import build, save_weights
+from srprune.models.device import memory_errors, use_tf32
+from srprune.models.domain import Domain
+from srprune.models.network import Network
+from srprune.models.warm_start import WarmStart, warm_start
 from srprune.stages.coresets import covered_pixels
+from srprune.training.checkpoints import Checkpoints, flat
+from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
-from srprune.training.state import StateFile
 
 # What changes nothing about the weights may change between an interruption and --resume.
-_WITHOUT_EFFECT = {"validation", "checkpoint_every"}
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "validation": True,
+    "checkpoints": True,
+    "data": True,
+    "init": {"weights": True},  # it is among the parents
+}
+BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -44,7 +57,8 @@ class Job:
         pool: the patches.
         patch_ids: those that are trained on.
         train_set: name of the core-set, or ``full``.
-        parents: fingerprints of patch index and core-set.
+        parents: fingerprints of patch index, core-set and the weights it starts from.
+        init: file of those weights; None starts fresh.
     """
 
     folder: Path
@@ -53,6 +67,7 @@ class Job:
     patch_ids: npt.NDArray[np.int64]
     train_set: str
     parents: Mapping[str, str]
+    init: Path | None = None
 
     @cached_property
     def plan(self) -> StepPlan:
@@ -65,11 +80,17 @@ class Job:
             step_matching=self.config.pruning.step_matching,
         )
 
-    @property
+    @cached_property
     def num_bytes(self) -> int:
         """Bytes of uint8 pixels that it needs, HR and LR; overlaps count once."""
         pixels = covered_pixels(self.pool.index, self.patch_ids)
         return 3 * (pixels + pixels // self.config.scale**2)
+
+    def residency(self, device: torch.device, world: World = ALONE) -> Residency:
+        """Where its pixels will stand."""
+        return choose_residency(
+            self.config.data.residency, self.num_bytes, device, world.local_size
+        )
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -91,10 +112,13 @@ class Job:
         return self.folder / "weights.safetensors"
 
     @property
-    def state(self) -> StateFile:
-        """The checkpoint that it can go on from."""
-        plan = digest(canonical(self.params), canonical(dict(self.parents)))
-        return StateFile(self.folder / "state.pt", plan)
+    def checkpoints(self) -> Checkpoints:
+        """What it can go on from."""
+        return Checkpoints(
+            self.folder / "checkpoints",
+            {**self.params, "parents": dict(self.parents)},
+            self.config.checkpoints.keep,
+        )
 
     def finished(self) -> Header | None:
         """Header of the weights, if this very run is finished.
@@ -118,9 +142,11 @@ def fit(
     job: Job,
     *,
     device: torch.device,
+    world: World = ALONE,
     resume: bool = False,
     restart: bool = False,
     validate: Validate | None = None,
+    stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
 ) -> Header:
     """Run a job to its end; a finished one is returned as it is.
@@ -128,37 +154,117 @@ def fit(
     Args:
         job: what to train.
         device: where.
+        world: the processes that train it together; the first one holds the folder and writes.
         resume: go on from the checkpoint of an interrupted attempt.
         restart: throw away what is in the folder.
         validate: measured on the way.
+        stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
     Raises:
-        InputError: an interrupted attempt is there, and neither resume nor restart was asked for.
+        InputError: an interrupted attempt is there, and neither resume nor restart was asked for;
+            or the device has too little memory.
         ArtifactMismatch: the folder holds another run.
+        Stopped: ``stopping`` said so.
     """
-    with exclusive(job.folder):
-        return _fit(job, device, resume, restart, validate, progress)
+    with exclusive(job.folder) if world.first else nullcontext():
+        watch = Stopwatch()
+        if not restart and (header := job.finished()):
+            world.wait()  # before the first one removes or writes anything
+            return header
+        if job.checkpoints.files() and not (resume or restart):
+            raise InputError(
+                f"{job.folder} holds an interrupted run. Pass --resume to go on with it, "
+                "or --restart to begin again."
+            )
+        check_batch(job, world)
+        check_crops(job.config, job.pool.index.size)
+        network, domain, start = initial(job, device)
+        world.wait()
+        if world.first:
+            if restart:  # only now: a job that is refused keeps what the folder holds
+                job.checkpoints.clear()
+                for left in (job.weights, job.folder / BEST, job.folder / "validation.csv"):
+                    left.unlink(missing_ok=True)
+            write_text(job.folder / "config.yaml", dump(job.config))
+        world.wait()
+        made = {
+            "device": str(device),
+            "processes": world.size,
+            "threads": torch.get_num_threads(),
+            **({"init": str(start)} if start else {}),
+        }
+
+        def save(trained: nn.Module, path: Path, **more: object) -> Header:
+            return save_weights(
+                path,
+                trained,
+                parents=job.parents,
+                params={**job.params, **more},
+                made={**watch.made(), **made},
+                info={"training_images": job.pool.index.contents},
+            )
+
+        def keep_best(trained: nn.Module, step: int, name: str, value: float) -> None:
+            save(trained, job.folder / BEST, step=step, validation={name: value})
+
+        with memory_errors(OUT_OF_MEMORY):
+            batches, patches_at = open_batches(job, device, world)
+
+            def batch_at(step: int) -> Iterator[tuple[Tensor, Tensor]]:
+                for lr, hr in batches.at(step):
+                    yield domain.input(lr), domain.target(hr)
+
+            trained = train(
+                network,
+                batch_at,
+                plan=job.plan,
+                config=job.config,
+                checkpoints=job.checkpoints,
+                folder=job.folder,
+                device=device,
+                world=world,
+                last_layer=network.last_layer,
+                rim=network.rim + domain.reach if job.config.skip_rim else 0,
+                validate=validate,
+                keep_best=keep_best,
+                patches_at=patches_at,
+                stopping=stopping,
+                progress=progress,
+            )
+        if world.first:
+            save(trained, job.weights)
+            job.checkpoints.clear()
+        world.wait()
+        return read_weights_header(job.weights)
 
 
-def _fit(
-    job: Job,
-    device: torch.device,
-    resume: bool,
-    restart: bool,
-    validate: Validate | None,
-    progress: Progress,
-) -> Header:
-    watch = Stopwatch()
-    if not restart and (header := job.finished()):
-        return header
-    if job.state.path.exists() and not (resume or restart):
-        raise InputError(
-            f"{job.folder} holds an interrupted run. Pass --resume to go on with it, "
-            "or --restart to begin again."
-        )
+OUT_OF_MEMORY = (
+    "Raise compute.accumulate, which changes no result, or lower batch or lr_crop; on a GPU, "
+    "data.residency host and compute.precision bf16 save memory, too."
+)
+
+
+def initial(job: Job, device: torch.device) -> tuple[Network, Domain, WarmStart | None]:
+    """The network as it stands before the first step."""
     config = job.config
-    check_crops(config, job.pool.index.size)
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    use_tf32(config.compute.tf32)
+    torch.manual_seed(config.seed)
+    network, domain = build(config.model, config.scale, config.model_args)
+    start = None
+    if job.init is not None:
+        start = warm_start(network, config.model, job.init, strict=config.init.strict)
+    if not config.compute.channels_last:
+        network.to(memory_format=torch.contiguous_format)
+    return network.to(device), domain, start
+
+
+def open_batches(
+    job: Job, device: torch.device, world: World
+) -> tuple[Batches, Callable[[int], list[int]]]:
+    """The batches of this process, and what tells the patch ids of a whole step."""
+    config = job.config
     sampler = CropSampler(
         job.patch_ids,
         seed=config.seed,
@@ -167,45 +273,38 @@ def _fit(
         lr_crop=config.lr_crop,
         augment=config.augment,
     )
-    batches = Batches(job.pool, sampler, config.lr_crop, device)
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-    torch.manual_seed(config.seed)
-    network, domain = build(config.model, config.scale, config.model_args)
-    network.to(device)
-    rim = network.rim + domain.reach if config.skip_rim else 0
-
-    def batch_at(step: int) -> tuple[Tensor, Tensor]:
-        lr, hr = batches.at(step)
-        return domain.input(lr), domain.target(hr)
-
-    if restart:  # only now: a job that is refused keeps what the folder holds
-        for left in (job.weights, job.state.path, job.folder / "validation.csv"):
-            left.unlink(missing_ok=True)
-    write_text(job.folder / "config.yaml", dump(config))
-    train(
-        network,
-        batch_at,
-        plan=job.plan,
-        config=config,
-        state=job.state,
-        folder=job.folder,
-        device=device,
-        last_layer=network.last_layer,
-        rim=rim,
-        validate=validate,
-        progress=progress,
+    count = config.compute.accumulate
+    batches = Batches(
+        job.pool,
+        job.patch_ids,
+        sampler,
+        config.lr_crop,
+        device,
+        residency=job.residency(device, world),
+        own=range(world.rank * count, (world.rank + 1) * count),
+        parts=world.size * count,
     )
-    made = {**watch.made(), "device": str(device), "threads": torch.get_num_threads()}
-    header = save_weights(
-        job.weights,
-        network,
-        parents=job.parents,
-        params=job.params,
-        made=made,
-        info={"training_images": job.pool.index.contents},
-    )
-    job.state.path.unlink(missing_ok=True)
-    return header
+    return batches, lambda step: sampler.at(step).patch_B.tolist()
+
+
+def check_batch(job: Job, world: World = ALONE) -> None:
+    """Refuse batches that the core-set cannot fill, or that cannot be cut into equal parts.
+
+    Raises:
+        InputError: batch is too large, or no multiple of the parts.
+    """
+    batch, count = job.config.batch, job.config.compute.accumulate
+    if batch > len(job.patch_ids):
+        raise InputError(
+            f"batch is {batch}, but {job.train_set} has {len(job.patch_ids)} patches. Choose a "
+            f"batch of at most {len(job.patch_ids)}, or a larger core-set."
+        )
+    if batch % (count * world.size):
+        processes = f" in each of {world.size} processes" if world.size > 1 else ""
+        raise InputError(
+            f"batch is {batch}, which cannot be cut into {count} equal parts "
+            f"(compute.accumulate){processes}. Choose a multiple of {count * world.size}."
+        )
 
 
 def check_crops(config: TrainConfig, size: int) -> None:
@@ -220,6 +319,13 @@ def check_crops(config: TrainConfig, size: int) -> None:
     """
     check_crop(config.lr_crop, size // config.scale)
     network, domain = build(config.model, config.scale, config.model_args)
+    multiple = network.spec.multiple
+    if config.lr_crop * (config.scale if domain.pre_upsampled else 1) % multiple:
+        below = config.lr_crop // multiple * multiple
+        raise InputError(
+            f"lr_crop is {config.lr_crop}, but {config.model} works in windows of {multiple} px. "
+            f"Choose a multiple, such as {below or multiple}."
+        )
     rim = network.rim + domain.reach if config.skip_rim else 0
     if 2 * rim >= config.lr_crop * config.scale:
         raise InputError(
@@ -231,8 +337,9 @@ def check_crops(config: TrainConfig, size: int) -> None:
 
 def _difference(header: Header, job: Job) -> str:
     """The first thing in which two runs differ, in words."""
-    for name, value in {**job.params, **job.params["config"]}.items():
-        there = header.params.get(name, header.params.get("config", {}).get(name))
-        if there != value and name != "config":
-            return f"{name} {there!r} there, {value!r} asked for"
-    return f"made from {header.parents}, not from {dict(job.parents)}"
+    there = flat({**header.params, "parents": header.parents})
+    here = flat({**job.params, "parents": dict(job.parents)})
+    for name in [*here, *there]:
+        if there.get(name) != here.get(name):
+            return f"{name} {there.get(name)!r} there, {here.get(name)!r} asked for"
+    raise AssertionError("they do not differ")

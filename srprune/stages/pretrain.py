@@ -22,7 +22,9 @@ from srprune.data.sampler import CropSampler
 from srprune.models.build import build
 from srprune.stages.fit import Job
 from srprune.stages.pool import open_pool
-from srprune.training.loop import Validate, inside
+from srprune.training.backward import inside
+from srprune.training.loop import Validate
+from srprune.training.optimizer import make_optimizer
 
 HELD_OUT = 0.05  # share of the patches that validate and are not trained on
 CROPS = 64  # crops of held-out images that are measured
@@ -46,7 +48,8 @@ def plan_pretraining(
             f"pruning.ratio is {config.pruning.ratio:g}; a scoring model is trained on the full "
             "set. Set it to 1 or leave it out."
         )
-    build(config.model, config.scale, config.model_args)
+    network, _ = build(config.model, config.scale, config.model_args)
+    make_optimizer(network, config.optimizer, network.last_layer)
     pool = open_pool(workspace, config.scale, progress)
     held_out = held_out_images(pool.index, config.seed)
     ids = np.flatnonzero(~np.isin(pool.index.image_N, held_out))
@@ -93,7 +96,7 @@ def held_out_validation(
     sampler = CropSampler(
         ids, seed=config.seed, batch=CROPS, lr_patch=lr_patch, lr_crop=lr_crop, augment=False
     )
-    lr, hr = Batches(pool, sampler, lr_crop, device).at(0)
+    lr, hr = next(Batches(pool, ids, sampler, lr_crop, device).at(0))
     x, target = domain.input(lr), domain.target(hr)
 
     def psnr(image: torch.Tensor) -> float:

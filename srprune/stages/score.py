@@ -16,10 +16,11 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.models.device import pick_device
 from srprune.models.restorer import BicubicRestorer
 from srprune.scoring import SCORERS
-from srprune.scoring.run import score_patches
+from srprune.scoring.run import forget, merged, score_patches
 from srprune.stages.pool import DEGRADATION, open_pool
 from srprune.stages.restorers import WEIGHTS, Opened, names_a_file, open_restorer
 from srprune.stages.train import score_name
+from srprune.training.distributed import ALONE, World
 
 BATCH = 4  # patches at a time: on CPUs small batches stay in the cache and win
 
@@ -35,6 +36,7 @@ def score(
     restart: bool = False,
     batch: int = BATCH,
     device: str = "auto",
+    world: World = ALONE,
     progress: Progress = silent,
 ) -> tuple[str, ScoreTable]:
     """Score every patch; a finished table is returned as it is, a killed one goes on.
@@ -50,6 +52,7 @@ def score(
         restart: replace a table of the same name that was made otherwise.
         batch: patches at a time.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        world: the processes that share the work; the first one writes.
         progress: told after each batch.
 
     Returns:
@@ -100,18 +103,24 @@ def score(
     path = workspace.scores(name)
     if not restart and (there := _already_there(path, parents, params)):
         return name, there
-    partial = path.with_name(f"{name}.part.npz")
+    partial = path.with_name(f"{name}.part")
     scores_N = score_patches(
         pool,
         make(*scorer_args),
         batch=batch,
         partial=partial,
         plan=digest(canonical(parents), canonical(params), str(batch)),
+        rank=world.rank,
+        processes=world.size,
+        wait=world.wait,
         progress=progress,
     )
-    table = ScoreTable.write(path, scores_N, parents=parents, params=params, made=watch.made())
-    partial.unlink(missing_ok=True)
-    return name, table
+    whole_N = merged(world.gathered(scores_N))
+    if world.first:
+        ScoreTable.write(path, whole_N, parents=parents, params=params, made=watch.made())
+        forget(partial)
+    world.wait()
+    return name, ScoreTable.read(path)
 
 
 def _scoring_model(

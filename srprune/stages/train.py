@@ -10,25 +10,32 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from srprune.core.artifact import digest
 from srprune.core.config import TrainConfig
 from srprune.core.coreset import CoreSet
-from srprune.core.errors import ArtifactMismatch
+from srprune.core.errors import ArtifactMismatch, MissingArtifact
+from srprune.core.patches import ALIGNMENT
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace, coreset_name
 from srprune.data.patches import PatchPool
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import find_benchmark
+from srprune.images.bicubic import modcrop
+from srprune.images.decode import as_rgb, content_of, decode
 from srprune.models.build import build, load_weights
 from srprune.models.restorer import restorer_of
+from srprune.reporting.curves import write_curves
 from srprune.scoring import BY_RECONSTRUCTION
 from srprune.selection import RULES
 from srprune.stages.coresets import UNRANKED, read_scores, select
 from srprune.stages.extract import read_index
-from srprune.stages.fit import Job, check_crops
+from srprune.stages.fit import Job, check_batch, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
+from srprune.stages.restorers import WEIGHTS
 from srprune.training.loop import Validate
+from srprune.training.optimizer import make_optimizer
 
 FULL = "full"
 
@@ -56,12 +63,36 @@ def plan_training(
         MissingArtifact: patches or scores that are not there yet.
         ArtifactMismatch: a core-set or scores of another patch index.
     """
-    build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    network, _ = build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    make_optimizer(network, config.optimizer, network.last_layer)
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
     train_set, ids, parents = _training_set(config, workspace, pool, coreset)
     run = name or f"{stem}__{train_set}__seed{config.seed}"
-    return Job(workspace.run(run), config, pool, ids, train_set, parents)
+    init = None
+    if config.init.weights is not None:
+        init = weights_file(config.init.weights, workspace)
+        parents["init"] = digest(init.read_bytes())
+    job = Job(workspace.run(run), config, pool, ids, train_set, parents, init)
+    check_batch(job)
+    return job
+
+
+def weights_file(named: str, workspace: Workspace) -> Path:
+    """The weights of a run of the workspace, of a run folder, or a file of its own.
+
+    Raises:
+        MissingArtifact: there is none.
+    """
+    places = [workspace.run(named) / WEIGHTS, Path(named) / WEIGHTS, Path(named)]
+    for place in places:
+        if place.is_file():
+            return place
+    runs = ", ".join(run.name for run in workspace.runs()) or "none"
+    raise MissingArtifact(
+        f"there are no weights '{named}' to start from (init.weights): neither a file nor a "
+        f"finished run (there: {runs})."
+    )
 
 
 def _training_set(
@@ -126,6 +157,32 @@ def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> 
         return {metric: value for (_, metric), value in benchmark_means(rows).items()}
 
     return measure
+
+
+def shared_images(job: Job, roots: list[Path]) -> list[str]:
+    """Images of the validation benchmark that the core-set holds too, found by content."""
+    if job.config.validation.benchmark is None:
+        return []
+    benchmark = find_benchmark(job.config.validation.benchmark, roots)
+    index = job.pool.index
+    contents = {index.images[i].content for i in np.unique(index.image_N[job.patch_ids])}
+    return [
+        name
+        for name in benchmark.images
+        if content_of(modcrop(as_rgb(decode(benchmark.folder / name)), ALIGNMENT)) in contents
+    ]
+
+
+def curves(job: Job) -> Path | None:
+    """Draw loss and PSNR of a finished run; None where nothing was logged.
+
+    Raises:
+        MissingDependency: matplotlib is not there.
+    """
+    path = job.folder / "curves.png"
+    if path.exists() and path.stat().st_mtime >= job.weights.stat().st_mtime:
+        return path
+    return path if write_curves(job.folder, path) else None
 
 
 def preview(job: Job, roots: list[Path], device: torch.device) -> Path | None:

@@ -1,13 +1,19 @@
-"""The log of a run: CSV files that any spreadsheet opens, cut back on resume."""
+"""The log of a run, cut back on resume: CSV files for any spreadsheet, scalars for TensorBoard."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srprune.core.artifact import storage_errors, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+FLUSH_SECONDS = 10  # a watcher sees new points this soon; TensorBoard itself reloads every 30 s
 
 
 class CsvLog:
@@ -27,6 +33,39 @@ class CsvLog:
         """Append one row."""
         with storage_errors(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(_lines([list(values)]))
+
+
+class Scalars:
+    """Writes points for TensorBoard, into its own folder; silent where it is not installed."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Open ``folder / "tensorboard"``; points after ``step`` are of an interrupted attempt.
+
+        TensorBoard drops them when it reads: the files of the earlier attempt stay.
+        """
+        self._folder = folder / "tensorboard"
+        self._writer: SummaryWriter | None = None
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except Exception:  # not installed, or broken: no reason to end a training
+            return
+        with storage_errors(self._folder):
+            self._writer = SummaryWriter(
+                self._folder, purge_step=step + 1, flush_secs=FLUSH_SECONDS
+            )
+
+    def add(self, step: int, group: str, values: Mapping[str, float]) -> None:
+        """Add a point to the curve ``group/name`` of each value, such as ``train/loss``."""
+        if self._writer:
+            with storage_errors(self._folder):
+                for name, value in values.items():
+                    self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        """Write what is left; nothing may be added afterwards."""
+        if self._writer:
+            with storage_errors(self._folder):
+                self._writer.close()
 
 
 def _lines(rows: Sequence[Sequence[object]]) -> str:

@@ -6,110 +6,218 @@ network, and what is measured on the way.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from srprune.core.config import TrainConfig
-from srprune.core.errors import InputError
+from srprune.core.errors import InputError, Stopped
 from srprune.core.progress import Progress, silent
-from srprune.training.log import CsvLog
+from srprune.models.network import Network
+from srprune.training.backward import Backward, Pairs
+from srprune.training.checkpoints import Checkpoints
+from srprune.training.distributed import ALONE, World
+from srprune.training.ema import MovingAverage
+from srprune.training.log import CsvLog, Scalars
 from srprune.training.losses import LOSSES
 from srprune.training.optimizer import clip, make_optimizer
 from srprune.training.plan import StepPlan
 from srprune.training.schedule import rate
-from srprune.training.state import StateFile
+from srprune.training.watch import LossWatch
 
 LOG_EVERY = 100  # steps between two rows of the log
+SHOWN = 16  # patch ids that a message names
 
-BatchAt = Callable[[int], tuple[Tensor, Tensor]]
+BatchAt = Callable[[int], Pairs]
 Validate = Callable[[nn.Module], Mapping[str, float]]
+KeepBest = Callable[[nn.Module, int, str, float], None]
 
 
 def train(
-    network: nn.Module,
+    network: Network,
     batch_at: BatchAt,
     *,
     plan: StepPlan,
     config: TrainConfig,
-    state: StateFile,
+    checkpoints: Checkpoints,
     folder: Path,
     device: torch.device,
+    world: World = ALONE,
     last_layer: str | None = None,
     rim: int = 0,
     validate: Validate | None = None,
+    keep_best: KeepBest = lambda network, step, name, value: None,
+    patches_at: Callable[[int], list[int]] = lambda step: [],
+    stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
-) -> None:
-    """Train a network for the steps of its plan, going on from ``state`` if it is there.
+) -> nn.Module:
+    """Train a network for the steps of its plan, going on from the last checkpoint if there is one.
 
     Args:
         network: on ``device``, with its initial weights; trained in place.
-        batch_at: step -> input and target of the network's domain, on ``device``.
+        batch_at: step -> input and target of the network's domain, on ``device``: the parts that
+            this process takes of the step, one after the other.
         plan: how many steps.
-        config: loss, optimizer, schedule, intervals.
-        state: the checkpoint, read if it exists and written on the way.
-        folder: gets ``log.csv`` and ``validation.csv``.
-        device: where the state is loaded to.
+        config: loss, optimizer, schedule, precision, intervals.
+        checkpoints: read if there are any, and written on the way.
+        folder: gets ``log.csv`` and ``validation.csv``, and TensorBoard's files if it is installed.
+        device: where the network is.
+        world: the processes that share each step; the first one writes and validates.
         last_layer: name of the layer that ``optimizer.last_layer_lr`` is for.
         rim: px at each edge of the output that the loss leaves out.
-        validate: network -> figures by name, measured every ``config.validation.every`` steps.
+        validate: network -> figures by name, measured every ``config.validation.every`` steps; the
+            first figure tells which weights are best.
+        keep_best: told network, step, name and value of the figure whenever it is the best so far.
+        patches_at: step -> patch ids of its batch, for messages.
+        stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
+
+    Returns:
+        What was trained, in eval mode: the moving average where ``config.ema`` asks for one.
 
     Raises:
         InputError: the loss is no longer finite.
+        Stopped: ``stopping`` said so.
         ArtifactMismatch: the checkpoint is of another run.
     """
     optimizer = make_optimizer(network, config.optimizer, last_layer)
-    criterion = LOSSES[config.loss]
-    first, loss_sum = state.load(network, optimizer, device) if state.path.exists() else (0, 0.0)
-    log = CsvLog(folder / "log.csv", ("step", "lr", "loss", "seconds"), first)
-    figures_log: CsvLog | None = None
-    started, note = time.perf_counter(), ""
     network.train()
-    for step in range(first, plan.steps):
-        factor = rate(config.schedule, step, plan.steps)
-        lr = config.optimizer.lr * factor
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor
+    average = MovingAverage(network, config.ema) if config.ema is not None else None
+    measured: nn.Module = average.network if average else network
+    backward = Backward(
+        network,
+        LOSSES[config.loss],
+        rim=rim,
+        compute=config.compute,
+        device=device,
+        seed=config.seed,
+        world=world,
+    )
+    first, loss_sum, best = 0, 0.0, -math.inf
+    if state := checkpoints.load():
+        first, loss_sum, best = state["step"], state["loss_sum"], state["best"]
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        backward.scaler.load_state_dict(state["scaler"])
+        if average:
+            average.load_state_dict(state["average"])
+    watch = LossWatch(device, world, loss_sum)
+    log = Log(folder, first) if world.first else None
+    parameters = list(network.parameters())
+    saved = first
 
-        x, target = batch_at(step)
-        loss = criterion(inside(network(x), rim), inside(target, rim))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        clip(network.parameters(), config.optimizer, lr)
-        optimizer.step()
+    def save(done: int) -> None:
+        checkpoints.save(
+            done,
+            {
+                "network": network.state_dict(),
+                "average": average.state_dict() if average else None,
+                "optimizer": optimizer.state_dict(),
+                "scaler": backward.scaler.state_dict(),
+                "loss_sum": watch.sum,
+                "best": best,
+            },
+        )
 
-        loss_sum += loss.item()
-        if not math.isfinite(loss_sum):
-            raise InputError(
-                f"the loss is {loss.item()} at step {step + 1}. Lower optimizer.lr "
-                f"(now {config.optimizer.lr:g}); the last checkpoint is whole."
-            )
-        done = step + 1
-        last = done == plan.steps
-        if done % LOG_EVERY == 0 or last:
-            mean = loss_sum / (done % LOG_EVERY or LOG_EVERY)
-            seconds = round(time.perf_counter() - started, 2)
-            log.add(done, f"{lr:.6g}", f"{mean:.8g}", seconds)
-            note, loss_sum = f"loss {mean:.5f}", 0.0
-        if validate and (done % config.validation.every == 0 or last):
-            network.eval()
-            figures = validate(network)
-            network.train()
-            if figures_log is None:
-                columns = ("step", *figures)
-                figures_log = CsvLog(folder / "validation.csv", columns, first)
-            figures_log.add(done, *(f"{value:.6f}" for value in figures.values()))
-        if done % config.checkpoint_every == 0 and not last:
-            state.save(done, network, optimizer, loss_sum)
-        progress("train", done, plan.steps, note)
-    network.eval()
+    started, validated = time.perf_counter(), ""
+    with contextlib.closing(log) if log else contextlib.nullcontext():
+        for step in range(first, plan.steps):
+            factor = rate(config.schedule, step, plan.steps)
+            lr = config.optimizer.lr * factor
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * factor
+
+            watch.add(step, backward(step, batch_at(step)))
+            backward.scaler.unscale_(optimizer)
+            clip(parameters, config.optimizer, lr)
+            backward.scaler.step(optimizer)
+            backward.scaler.update()
+            if average:
+                average.update(network)
+
+            done = step + 1
+            last = done == plan.steps
+            log_now = done % LOG_EVERY == 0 or last
+            validate_now = validate is not None and (done % config.validation.every == 0 or last)
+            save_now = done % config.checkpoints.every == 0 and not last
+            look = step == first or watch.due(done) or log_now or validate_now or save_now
+            stop = look and not last and world.any(stopping())
+            if look and (bad := watch.look()) is not None:
+                raise InputError(_diverged(bad, watch.last, config, saved, patches_at(bad)))
+            seconds = time.perf_counter() - started
+            if log_now and log:
+                mean = watch.sum / (done % LOG_EVERY or LOG_EVERY)
+                log.train(done, lr, mean, seconds, plan.batch * (done - first) / seconds)
+            if log_now:
+                watch.sum = 0.0
+            if validate_now and world.first:
+                assert validate is not None and log is not None
+                measured.eval()
+                figures = validate(measured)
+                network.train()
+                log.validation(done, figures)
+                name, value = next(iter(figures.items()))
+                validated = f", {name} {value:.2f}"
+                if value > best:
+                    best = value
+                    keep_best(measured, done, name, value)
+            if save_now or stop:
+                if world.first:
+                    save(done)
+                saved = done
+            if stop:
+                raise Stopped(
+                    f"stopped at step {done:,} of {plan.steps:,}; the checkpoint is saved. "
+                    "Pass --resume to go on."
+                )
+            pace = plan.batch * (done - first) / seconds
+            note = f"loss {watch.last:.5f}, lr {lr:.2g}, {pace:,.0f} patches/s{validated}"
+            progress("train", done, plan.steps, note)
+    return measured.eval()
 
 
-def inside(image_BCHW: Tensor, rim: int) -> Tensor:
-    """Without ``rim`` px at each edge."""
-    return image_BCHW[:, :, rim:-rim, rim:-rim] if rim else image_BCHW
+class Log:
+    """What a run leaves behind for people: CSV files, and TensorBoard's where it is installed."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Open the logs; what was written after ``step`` is dropped."""
+        self._folder, self._step = folder, step
+        columns = ("step", "lr", "loss", "seconds", "patches_per_s")
+        self._train = CsvLog(folder / "log.csv", columns, step)
+        self._validation: CsvLog | None = None
+        self._scalars = Scalars(folder, step)
+
+    def train(self, done: int, lr: float, loss: float, seconds: float, pace: float) -> None:
+        """A row of ``log.csv``."""
+        self._train.add(done, f"{lr:.6g}", f"{loss:.8g}", f"{seconds:.2f}", f"{pace:.1f}")
+        self._scalars.add(done, "train", {"lr": lr, "loss": loss, "patches_per_s": pace})
+
+    def validation(self, done: int, figures: Mapping[str, float]) -> None:
+        """A row of ``validation.csv``, whose columns are the names of the figures."""
+        if self._validation is None:
+            columns = ("step", *figures)
+            self._validation = CsvLog(self._folder / "validation.csv", columns, self._step)
+        self._validation.add(done, *(f"{value:.6f}" for value in figures.values()))
+        self._scalars.add(done, "validation", figures)
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._scalars.close()
+
+
+def _diverged(step: int, loss: float, config: TrainConfig, saved: int, patches: list[int]) -> str:
+    """Why the run stops, in words."""
+    ids = ", ".join(map(str, patches[:SHOWN])) + (", ..." if len(patches) > SHOWN else "")
+    batch = f" (patches {ids})" if patches else ""
+    kept = f"the last checkpoint, of step {saved}, is whole" if saved else "there is no checkpoint"
+    scaled = config.compute.precision == "fp16"
+    hint = " or choose compute.precision bf16" if scaled else ""
+    return (
+        f"the loss is {loss} at step {step + 1}{batch}. Lower optimizer.lr "
+        f"(now {config.optimizer.lr:g}){hint}; {kept}."
+    )

@@ -227,13 +227,13 @@ def test_score_on_a_full_disk_leaves_no_table(refused, prepared):
 @pytest.mark.parametrize(
     ("limit", "every", "file"),
     [
-        (100, 1000, "config.yaml"),
+        (600, 1000, "config.yaml"),
         (30_000, 1000, "weights.safetensors"),
-        (30_000, 5, "state.pt"),
+        (30_000, 5, "checkpoints/000000005.pt"),
     ],
 )
 def test_train_on_a_full_disk_names_the_file(refused, prepared, tiny, limit, every, file):
-    options = ("--name", "new", "--set", f"checkpoint_every={every}")
+    options = ("--name", "new", "--set", f"checkpoints.every={every}")
     said = refused(*tiny.train, *options, file_limit=limit)
     assert f"no space left to write workspace/runs/new/{file}" in said
     assert not (prepared / "runs" / "new" / "weights.safetensors").exists()
@@ -261,11 +261,11 @@ def interrupted(child: subprocess.Popen[str]) -> str:
 def test_ctrl_c_ends_training_with_130_and_resume_goes_on(
     cli, refused, start, prepared, tiny, unfinished
 ):
-    job = [*tiny.train, "--set", "budget.steps=500", "--set", "checkpoint_every=5",
+    job = [*tiny.train, "--set", "budget.steps=500", "--set", "checkpoints.every=5",
            "--name", "long"]  # fmt: skip
     folder = prepared / "runs" / "long"
     child = start(*job)
-    wait_for(folder / "state.pt", child)
+    wait_for(folder / "checkpoints" / "000000005.pt", child)
     assert "--resume" in interrupted(child)
     assert not (folder / "weights.safetensors").exists()
     assert unfinished(prepared) == []
@@ -275,7 +275,23 @@ def test_ctrl_c_ends_training_with_130_and_resume_goes_on(
     assert "--restart" in said
     assert "weights: workspace/runs/long" in cli(*job, "--resume").stdout
     assert sorted(path.name for path in folder.iterdir()) == [
-        "config.yaml", "log.csv", "weights.safetensors"]  # fmt: skip
+        "config.yaml", "curves.png", "log.csv", "tensorboard",
+        "weights.safetensors"]  # fmt: skip
+
+
+def test_sigterm_saves_a_checkpoint_and_resume_goes_on(cli, start, prepared, tiny, unfinished):
+    job = [*tiny.train, "--set", "budget.steps=500", "--set", "checkpoints.every=400",
+           "--name", "long"]  # fmt: skip
+    folder = prepared / "runs" / "long"
+    child = start(*job)
+    wait_for(folder / "log.csv", child)
+    child.terminate()
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 143
+    assert said.startswith("Error: stopped at step ") and "--resume" in said
+    assert len(list((folder / "checkpoints").iterdir())) == 1
+    assert unfinished(prepared) == []
+    assert "weights: workspace/runs/long" in cli(*job, "--resume").stdout
 
 
 def test_ctrl_c_ends_extraction_with_130_and_the_same_command_goes_on(cli, start, tmp_path):
@@ -692,3 +708,32 @@ def rewrite_scores(path: Path, change) -> None:
     write_table(
         path, header.kind, columns, parents=header.parents, params=header.params, made=header.made
     )
+
+
+# --- training ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["optimizer.name=adm"], "unknown optimizer 'adm'. Did you mean: adam?"),
+        (["batch=64"], "batch is 64, but des_r0.50_o0.05__mse_x2 has 36 patches"),
+        (["compute.accumulate=3"], "batch is 2, which cannot be cut into 3 equal parts"),
+        (["model=swinir_light", "model_args={}"], "swinir_light works in windows of 8 px"),
+        (["lr_crop=25"], "lr_crop is 25 px, but the patches have 24 px at LR"),
+        (["init.weights=nowhere"], "there are no weights 'nowhere' to start from (init.weights)"),
+        (["data.residency=gpu"], "data.residency is 'gpu'"),
+        (["compute.compile=true", "compute.cuda_graph=true"], "one of compile and cuda_graph"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_before_it_begins(
+    refused, prepared, tiny, changes, said
+):
+    options = [word for change in changes for word in ("--set", change)]
+    assert said in refused(*tiny.train, *options, "--name", "new")
+    assert not (prepared / "runs" / "new").exists()
+
+
+def test_validating_on_training_images_is_warned_of_by_name(cli, prepared, tiny):
+    said = cli(*tiny.train[:-1], "validation.benchmark=images", "--dry-run").stderr
+    assert "warning: 4 images of the benchmark images are also in the core-set (a.png, b" in said

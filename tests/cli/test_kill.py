@@ -48,6 +48,18 @@ def changes(path: Path, times: int) -> Callable[[], bool]:
     return moment
 
 
+def grows(folder: Path, times: int) -> Callable[[], bool]:
+    """True once a number of checkpoints have been written, beside those that are there."""
+    before = {path.name for path in folder.glob("*.pt")}
+    seen: set[str] = set()
+
+    def moment() -> bool:
+        seen.update(path.name for path in folder.glob("*.pt"))
+        return len(seen - before) > times
+
+    return moment
+
+
 def tensors(path: Path) -> dict[str, np.ndarray]:
     with safe_open(path, framework="numpy") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -56,15 +68,15 @@ def tensors(path: Path) -> dict[str, np.ndarray]:
 def test_training_killed_three_times_ends_with_the_same_weights(
     cli, start, prepared, tiny, unfinished
 ):
-    job = [*tiny.train, "--set", "budget.steps=300", "--set", "checkpoint_every=5"]
+    job = [*tiny.train, "--set", "budget.steps=300", "--set", "checkpoints.every=5"]
     whole, broken = prepared / "runs" / "whole", prepared / "runs" / "broken"
     cli(*job, "--name", "whole")
     moments = random.Random(0)
     for number in range(KILLS):
         child = start(*job, "--name", "broken", *(["--resume"] if number else []))
-        assert kill_when(child, changes(broken / "state.pt", moments.randint(1, 9)))
+        assert kill_when(child, grows(broken / "checkpoints", moments.randint(1, 9)))
         assert not (broken / "weights.safetensors").exists()
-    assert (broken / "state.pt").exists()
+    assert list((broken / "checkpoints").glob("*.pt"))
     cli(*job, "--name", "broken", "--resume")
 
     one, other = (tensors(folder / "weights.safetensors") for folder in (whole, broken))
@@ -81,10 +93,10 @@ def test_training_killed_three_times_ends_with_the_same_weights(
 
 
 def log(folder: Path) -> list[list[str]]:
-    """The log of a run without its seconds."""
+    """The log of a run without what depends on the machine."""
     lines = [line.split(",") for line in (folder / "log.csv").read_text().splitlines()]
     assert [line[0] for line in lines[1:]] == ["100", "200", "300"]
-    return [line[:-1] for line in lines]
+    return [line[:3] for line in lines]
 
 
 @pytest.fixture
@@ -160,7 +172,7 @@ def many(cli, prepared, tiny) -> Path:
 
 def test_scoring_killed_three_times_ends_with_the_same_table(cli, start, many, unfinished):
     job = ["score", "--batch", "1"]
-    part, table = many / "scores/mse_x2.part.npz", many / "scores/mse_x2.parquet"
+    part, table = many / "scores/mse_x2.part0.npz", many / "scores/mse_x2.parquet"
     moments = random.Random(2)
     before = 0
     for _ in range(KILLS):
@@ -168,7 +180,7 @@ def test_scoring_killed_three_times_ends_with_the_same_table(cli, start, many, u
         assert kill_when(child, changes(part, moments.randint(2, 12)))
         assert not table.exists()
         with np.load(part) as file:
-            done = len(file["scores"])
+            done = int(np.isfinite(file["scores"]).sum())
         assert done > before
         before = done
     cli(*job)
@@ -180,7 +192,7 @@ def test_scoring_killed_three_times_ends_with_the_same_table(cli, start, many, u
 
 def test_scoring_takes_saved_scores_as_they_are(cli, start, many):
     """So the test above would see a job that begins again."""
-    part, table = many / "scores/mse_x2.part.npz", many / "scores/mse_x2.parquet"
+    part, table = many / "scores/mse_x2.part0.npz", many / "scores/mse_x2.parquet"
     assert kill_when(start("score", "--batch", "1", code=SAVE_ALWAYS), changes(part, 3))
     with np.load(part) as file:
         plan, scores = file["plan"], file["scores"]

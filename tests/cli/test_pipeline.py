@@ -131,7 +131,7 @@ def test_a_dry_run_prints_config_and_steps_and_trains_nothing(cli, prepared, tin
     said = cli(*tiny.train, "--dry-run", "--name", "new").stdout
     assert "model: fsrcnn" in said
     assert "this run: 36 patches, 20 steps of 2 crops" in said
-    assert "weights:" not in said
+    assert "weights: workspace" not in said
     assert not (prepared / "runs" / "new").exists()
 
 
@@ -217,6 +217,7 @@ def test_inspect_tells_of_every_artifact(cli, prepared, tiny, tmp_path):
         "patches.parquet": ("PatchIndex", "71 patches of 48 px from 4 images"),
         "scores/mse_x2.parquet": ("ScoreTable", "71 scores"),
         f"coresets/{tiny.coreset}.parquet": ("CoreSet", "36 of 71 patches"),
+        "scorers/srcnn_x2/best.safetensors": ("Weights", "srcnn"),
         "scorers/srcnn_x2/weights.safetensors": ("Weights", "srcnn"),
         f"runs/{tiny.run}/weights.safetensors": ("Weights", "fsrcnn"),
         f"results/{tiny.run}__mine__rgb8_1.parquet": ("EvalTable", "mine psnr_y: "),

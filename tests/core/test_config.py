@@ -143,6 +143,12 @@ def test_milestones_are_shares_of_the_budget(milestone: str) -> None:
         ("{name: sgd}", None, 0.9),
         ("{name: sgd, momentum: 0}", None, 0),
         ("{name: sgd, betas: null, momentum: null}", None, 0.9),
+        ("{name: adamw}", (0.9, 0.999), None),
+        ("{name: adamw, betas: [0.9, 0.99]}", (0.9, 0.99), None),
+        ("{name: radam}", None, None),
+        ("{name: radam, betas: [0.8, 0.9]}", (0.8, 0.9), None),
+        ("{name: rmsprop, momentum: 0.5}", None, 0.5),
+        ("{name: sdg, momentum: 0.9}", None, 0.9),
     ],
 )
 def test_an_optimizer_gets_the_defaults_of_its_own_settings(
@@ -158,13 +164,46 @@ def test_an_optimizer_gets_the_defaults_of_its_own_settings(
     [
         ("{momentum: 0.9}", "optimizer.momentum: it goes with sgd, not with adam"),
         ("{betas: [0.9, 0.999], name: sgd}", "optimizer.betas: it goes with adam, not with sgd"),
-        ("{name: sdg, momentum: 0.9}", "optimizer.name is 'sdg'; it must be one of adam, sgd"),
+        ("{momentum: 0.9, name: adamw}", "optimizer.momentum: it goes with sgd, not with adamw"),
         ("{clip_by_lr: true}", "optimizer: clip_by_lr needs clip, the norm at a learning rate of"),
     ],
 )
 def test_settings_of_an_optimizer_go_together(settings: str, said: str) -> None:
     (fault,) = faults(TRAIN, f"optimizer={settings}").splitlines()
     assert fault.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{cuda_graph: true, compile: true}", "choose one of compile and cuda_graph"),
+        ("{cuda_graph: true, precision: fp16}", "cuda_graph goes with fp32 or bf16"),
+        ("{cuda_graph: true, accumulate: 2}", "cuda_graph goes with fp32 or bf16, and without ac"),
+    ],
+)
+def test_a_graph_does_not_go_with_all_ways_to_compute(settings: str, said: str) -> None:
+    (fault,) = faults(TRAIN, f"compute={settings}").splitlines()
+    assert fault.startswith(f"compute: {said}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "compute: {cuda_graph: true, precision: bf16}",
+        "compute: {compile: true, precision: fp16, accumulate: 4}",
+        "optimizer: {name: rprop, args: {etas: [0.5, 1.2], maximize: true}, clip_value: 0.1}",
+        "schedule: {name: one_cycle, warmup: 0.2, start: 0.1, final: 0}",
+        "schedule: {cycles: 3, warmup: 0}",
+        "schedule: {name: multistep, milestones: [0.5], warmup: 0.6}",
+        "ema: 0.999",
+        "init: {weights: a run, strict: false}",
+        "checkpoints: {every: 10, keep: 1}",
+    ],
+)
+def test_what_goes_together_survives_a_dump(text: str) -> None:
+    made = parse(f"{TRAIN}{text}\n", TrainConfig, "a.yaml")
+    assert made != parse(TRAIN, TrainConfig, "a.yaml")
+    assert parse(dump(made), TrainConfig, "dump.yaml") == made
 
 
 @pytest.mark.parametrize(
@@ -183,12 +222,32 @@ def test_settings_of_an_optimizer_go_together(settings: str, said: str) -> None:
         ("optimizer.betas=[0.9]", "optimizer.betas.1 is missing"),
         ("optimizer.betas=[0.9, 1]", "optimizer.betas.1 is 1; it must be at least 0 and less than"),
         ("optimizer.momentum=1", "optimizer.momentum is 1; it must be at least 0 and less than"),
-        ("optimizer.name=sdg", "optimizer.name is 'sdg'; it must be one of adam, sgd"),
+        ("optimizer.name=3", "optimizer.name is 3; it must be text"),
+        ("optimizer.args=3", "optimizer.args is 3; it must be a mapping"),
+        ("optimizer.weight_decay=-1", "optimizer.weight_decay is -1; it must be at least 0"),
+        ("optimizer.clip_value=0", "optimizer.clip_value is 0; it must be greater than 0"),
+        ("schedule.name=one", "schedule.name is 'one'; it must be one of constant, multistep, cos"),
+        ("schedule.warmup=1", "schedule.warmup is 1; it must be at least 0 and less than 1"),
+        ("schedule.warmup=-0.1", "schedule.warmup is -0.1; it must be at least 0 and less than 1"),
+        ("schedule.start=0", "schedule.start is 0; it must be greater than 0 and at most 1"),
+        ("schedule.final=1.5", "schedule.final is 1.5; it must be at least 0 and at most 1"),
+        ("schedule.cycles=0", "schedule.cycles is 0; it must be at least 1"),
+        ("schedule={name: one_cycle, cycles: 2}", "schedule: cycles go with cosine"),
+        ("ema=1", "ema is 1; it must be at least 0 and less than 1"),
+        ("ema=true", "ema is true; it must be a number"),
+        ("compute.precision=fp8", "compute.precision is 'fp8'; it must be one of fp32, bf16, fp16"),
+        ("compute.accumulate=0", "compute.accumulate is 0; it must be at least 1"),
+        ("compute.tf32=1", "compute.tf32 is 1; it must be true or false"),
+        ("data.residency=gpu", "data.residency is 'gpu'; it must be one of auto, device, host, d"),
+        ("init.weights=3", "init.weights is 3; it must be text"),
+        ("init.strict=no", "init.strict is 'no'; it must be true or false"),
         ("optimizer.bias_lr=0", "optimizer.bias_lr is 0; it must be greater than 0"),
         ("optimizer.last_layer_lr=2", "optimizer.last_layer_lr is 2; it must be"),
         ("optimizer.clip=0", "optimizer.clip is 0; it must be greater than 0"),
         ("augment=yes", "augment is 'yes'; it must be true or false"),
-        ("checkpoint_every=0", "checkpoint_every is 0; it must be at least 1"),
+        ("checkpoints.every=0", "checkpoints.every is 0; it must be at least 1"),
+        ("checkpoints.keep=0", "checkpoints.keep is 0; it must be at least 1"),
+        ("checkpoint_every=5", "unknown key 'checkpoint_every'. Did you mean: checkpoints?"),
         ("learning_rate=1", "unknown key 'learning_rate'."),
         ("optimizer.lrr=1", "unknown key 'optimizer.lrr'. Did you mean: lr?"),
         ("pruning.rato=1", "unknown key 'pruning.rato'. Did you mean: ratio?"),
@@ -229,6 +288,10 @@ def test_defaults_are_those_of_the_docs() -> None:
     assert (ExtractConfig().size, ExtractConfig().stride) == (480, 240)
     assert train.optimizer == OptimizerConfig(name="adam", lr=1e-3, betas=(0.9, 0.999))
     assert train.validation.benchmark == "photos"
+    assert (train.ema, train.init.weights, train.schedule.warmup) == (None, None, None)
+    assert (train.compute.precision, train.compute.accumulate) == ("fp32", 1)
+    assert not (train.compute.tf32 or train.compute.compile or train.compute.cuda_graph)
+    assert (train.checkpoints.every, train.checkpoints.keep) == (500, 2)
 
 
 @pytest.mark.parametrize("model", MODELS_OF_CONFIGS, ids=lambda model: model.__name__)

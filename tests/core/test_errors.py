@@ -37,7 +37,8 @@ def test_faults_of_the_user_exit_with_2_and_ours_with_1() -> None:
     assert SrpruneError.exit_status == 1
     for name in drawn():
         error = getattr(errors, name)
-        assert error.exit_status == (2 if issubclass(error, UserError) else 1)
+        usual = 2 if issubclass(error, UserError) else 1
+        assert error.exit_status == {"Stopped": 143}.get(name, usual)
 
 
 def test_faults_of_a_config_stand_below_each_other() -> None:

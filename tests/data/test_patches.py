@@ -74,3 +74,19 @@ def test_crops_are_read_only_views(workspace: Workspace) -> None:
     assert not crop.flags.owndata
     with pytest.raises(ValueError, match="read-only"):
         crop[0, 0] = 0
+
+
+def test_stores_are_those_of_the_whole_images(images: Path, workspace: Workspace) -> None:
+    pool = open_pool(workspace, 3)
+    for i, whole in enumerate(whole_images(images, pool)):
+        assert np.array_equal(pool.hr_store.image(i), whole)
+        assert np.array_equal(pool.lr_store.image(i), bicubic.downscale(whole, 3))
+
+
+def test_a_pool_without_lr_has_hr_patches_alone(workspace: Workspace) -> None:
+    full = open_pool(workspace, 2)
+    pool = PatchPool(full.index, full.hr_store, None, 2)
+    ids = np.array([0, 7])
+    assert np.array_equal(pool.hr_patches(ids), full.hr_patches(ids))
+    with pytest.raises(AssertionError, match="opened without LR"):
+        pool.lr_patches(ids)

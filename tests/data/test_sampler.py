@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import chi2_contingency, chisquare
 
 from srprune.core.errors import InputError
-from srprune.data.sampler import CropSampler
+from srprune.data.sampler import CropSampler, Picks
 
 SETTINGS = {"seed": 0, "batch": 4, "lr_patch": 12, "lr_crop": 8, "augment": True}
+NAMES = [field.name for field in fields(Picks)]
+PINNED = {
+    "patch_B": [4, 7, 30],
+    "place_B": [2, 1, 0],
+    "top_B": [2, 0, 1],
+    "left_B": [0, 2, 2],
+    "turn_B": [4, 0, 7],
+}
+UNLIKELY = 1e-3  # that chance alone would look so uneven; seeds are fixed, so it never flickers
 
 
 def sampler(ids: Any, **changes: Any) -> CropSampler:
     return CropSampler(np.asarray(ids, dtype=np.int64), **{**SETTINGS, **changes})
+
+
+def equal(one: Picks, other: Picks) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in NAMES)
+
+
+def joined(picks: Sequence[Picks]) -> Picks:
+    return Picks(*(np.concatenate([getattr(each, name) for each in picks]) for name in NAMES))
+
+
+def epochs_of(ids: Any, count: int, **changes: Any) -> list[Picks]:
+    """What each of the first epochs shows: a step is an epoch here."""
+    crops = sampler(ids, batch=len(ids), **changes)
+    return [crops.at(epoch) for epoch in range(count)]
+
+
+def counts(*numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """How often each combination occurs; each number runs from 0 to its maximum."""
+    table = np.zeros([int(each.max()) + 1 for each in numbers], dtype=np.int64)
+    np.add.at(table, numbers, 1)
+    return table
+
+
+# --- epochs and steps ---
 
 
 @settings(deadline=None)
@@ -57,17 +94,88 @@ def test_a_step_is_the_same_in_whatever_order_steps_are_asked_for(
     expected = [forwards.at(step) for step in range(20)]
     jumping = sampler(range(7), batch=batch)
     for step in order:
-        picks = jumping.at(step)
-        for name in ("patch_B", "top_B", "left_B", "turn_B"):
-            assert np.array_equal(getattr(picks, name), getattr(expected[step], name))
+        assert equal(jumping.at(step), expected[step])
+        assert equal(sampler(range(7), batch=batch).at(step), expected[step])  # it alone
 
 
 def test_a_far_step_alone_is_that_of_the_whole_run() -> None:
     whole = sampler(range(5), batch=3)
     last = [whole.at(step) for step in range(500)][-1]
-    alone = sampler(range(5), batch=3).at(499)
-    assert np.array_equal(last.patch_B, alone.patch_B)
-    assert np.array_equal(last.top_B, alone.top_B)
+    assert equal(last, sampler(range(5), batch=3).at(499))
+
+
+def test_steps_far_beyond_any_run_cost_no_more() -> None:
+    ids = np.arange(8)
+    picks = sampler(ids, batch=8).at(10**15)
+    assert sorted(picks.patch_B) == ids.tolist()
+
+
+def test_threads_may_share_a_sampler() -> None:
+    """One reads ahead while another asks what a step has seen."""
+    expected = epochs_of(range(50), 60)
+    shared = sampler(range(50), batch=50)
+    steps = [7 * k % 60 for k in range(3000)]
+    with ThreadPoolExecutor(8) as threads:
+        for step, picks in zip(steps, threads.map(shared.at, steps), strict=True):
+            assert equal(picks, expected[step])
+
+
+def test_crops_are_the_same_on_every_machine() -> None:
+    picks = sampler([30, 7, 4, 12, 9], seed=5, batch=3).at(7)
+    assert {name: getattr(picks, name).tolist() for name in NAMES} == PINNED
+
+
+# --- parts ---
+
+
+@settings(deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 20), st.integers(0, 50))
+def test_parts_together_are_the_step(parts: int, share: int, n: int, step: int) -> None:
+    crops = sampler(range(100, 100 + n), batch=parts * share)
+    own = [crops.at(step, part, parts) for part in range(parts)]
+    assert [len(picks.patch_B) for picks in own] == [share] * parts
+    assert equal(joined(own), crops.at(step))
+
+
+# --- core-sets ---
+
+IDS = st.lists(st.integers(0, 40_000), min_size=1, max_size=40, unique=True)
+
+
+@settings(deadline=None)
+@given(IDS, IDS, IDS, st.integers(0, 3))
+def test_core_sets_share_the_order_and_the_crops_of_the_patches_they_share(
+    shared: list[int], ours: list[int], theirs: list[int], seed: int
+) -> None:
+    one, other = (sorted({*shared, *more}) for more in (ours, theirs))
+    both = set(one) & set(other)
+    for mine, yours in zip(
+        epochs_of(one, 3, seed=seed), epochs_of(other, 3, seed=seed), strict=True
+    ):
+        seen = [
+            [
+                crop
+                for crop in zip(p.patch_B, p.top_B, p.left_B, p.turn_B, strict=True)
+                if crop[0] in both
+            ]
+            for p in (mine, yours)
+        ]
+        assert len(seen[0]) == len(both)
+        assert seen[0] == seen[1]
+
+
+@settings(deadline=None)
+@given(IDS, st.randoms(use_true_random=False))
+def test_the_order_of_a_core_set_s_ids_changes_their_places_alone(ids: list[int], rng: Any) -> None:
+    shuffled = rng.sample(ids, len(ids))
+    for one, other in zip(epochs_of(ids, 2), epochs_of(shuffled, 2), strict=True):
+        for name in set(NAMES) - {"place_B"}:
+            assert np.array_equal(getattr(one, name), getattr(other, name))
+        for picks, order in ((one, ids), (other, shuffled)):
+            assert np.array_equal(np.array(order)[picks.place_B], picks.patch_B)
+
+
+# --- crops ---
 
 
 @settings(deadline=None)
@@ -81,14 +189,42 @@ def test_crops_lie_inside_their_patches(lr_patch: int, data: st.DataObject) -> N
         assert corner.max() + lr_crop <= lr_patch
 
 
-def test_all_positions_and_turns_occur_about_equally_often() -> None:
-    crops = sampler(range(3), batch=1000)  # 5 x 5 positions, 8 turns
-    seen: Counter[tuple[int, int, int]] = Counter()
-    for step in range(20):
-        picks = crops.at(step)
-        seen.update(zip(picks.top_B, picks.left_B, picks.turn_B, strict=True))
-    assert len(seen) == 5 * 5 * 8
-    assert 50 < min(seen.values()) <= max(seen.values()) < 150  # 100 each on average, +-5 sd
+@pytest.mark.parametrize("seed", [0, 1, 2**40])
+def test_positions_and_turns_are_uniform_and_know_nothing_of_each_other(seed: int) -> None:
+    """Over many patches in one epoch and over many epochs of one patch."""
+    many_patches = joined(epochs_of(range(40_000), 1, seed=seed))
+    one_patch = sampler([3], seed=seed, batch=200)
+    many_epochs = joined([one_patch.at(step) for step in range(100)])
+    for picks in (many_patches, many_epochs):
+        seen = counts(picks.top_B, picks.left_B, picks.turn_B)
+        assert seen.shape == (5, 5, 8)
+        for axes in ((1, 2), (0, 2), (0, 1), ()):  # top, left, turn, all combinations
+            assert chisquare(seen.sum(axis=axes).ravel()).pvalue > UNLIKELY
+        for axis in range(3):
+            assert chi2_contingency(seen.sum(axis=axis)).pvalue > UNLIKELY
+
+
+def test_a_crop_says_nothing_of_the_next_one() -> None:
+    first, second = epochs_of(range(40_000), 2)
+    by_patch = [picks.top_B[np.argsort(picks.patch_B)] for picks in (first, second)]
+    assert chi2_contingency(counts(*by_patch)).pvalue > UNLIKELY  # of the same patch
+    neighbours = counts(by_patch[0][:-1], by_patch[0][1:])
+    assert chi2_contingency(neighbours).pvalue > UNLIKELY  # of the patch beside it
+    crops = first.top_B * 5 + first.left_B
+    order = counts(np.arange(40_000) * 10 // 40_000, crops)
+    assert chi2_contingency(order).pvalue > UNLIKELY  # those that come early are no others
+
+
+@pytest.mark.parametrize(("lr_patch", "lr_crop"), [(9, 8), (20, 8), (60, 41), (240, 192)])
+def test_every_position_up_to_the_corners_is_reached(lr_patch: int, lr_crop: int) -> None:
+    crops = sampler(range(1000), lr_patch=lr_patch, lr_crop=lr_crop, batch=60_000)
+    picks = crops.at(0)
+    seen = counts(picks.top_B, picks.left_B)
+    last = lr_patch - lr_crop
+    assert seen.shape == (last + 1, last + 1)
+    assert min(seen[0, 0], seen[0, last], seen[last, 0], seen[last, last]) > 0
+    assert (seen > 0).all()
+    assert chisquare(seen.ravel()).pvalue > UNLIKELY
 
 
 def test_without_augmentation_nothing_is_turned() -> None:
@@ -100,13 +236,30 @@ def test_without_augmentation_nothing_is_turned() -> None:
         assert np.array_equal(picks.patch_B, others.patch_B)
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    orders = {
-        tuple(sampler(range(30), batch=30, seed=seed).at(epoch).patch_B)
-        for seed in range(4)
-        for epoch in range(4)
-    }
-    assert len(orders) == 16
+def test_epochs_and_seeds_have_orders_and_crops_of_their_own() -> None:
+    all_picks = [
+        picks for seed in range(4) for picks in epochs_of(range(30), 4, seed=seed, lr_crop=1)
+    ]
+    for name in ("patch_B", "top_B", "left_B", "turn_B"):
+        assert len({tuple(getattr(picks, name)) for picks in all_picks}) == 16
+
+
+def test_any_patch_may_come_at_any_time_and_after_any_other() -> None:
+    epochs = 6_000
+    crops = sampler([17, 4, 99, 5, 23], batch=500)
+    picks = joined([crops.at(step) for step in range(epochs // 100)])
+    order_ET = picks.place_B.reshape(epochs, 5)
+    times = counts(order_ET.ravel(), np.tile(np.arange(5), epochs))
+    assert times.sum() == 5 * epochs
+    # each row and column adds up to the epochs, so that chi-square has 16 degrees of freedom
+    assert chi2_contingency(times).pvalue > UNLIKELY
+    words = counts(*order_ET.T)
+    permutations = words[words > 0]
+    assert len(permutations) == 120
+    assert chisquare(permutations).pvalue > UNLIKELY
+    for early, late in ((0, 1), (0, 4)):  # of one epoch and of the next
+        pairs = counts(order_ET[:-1, late], order_ET[1:, early])
+        assert chi2_contingency(pairs).pvalue > UNLIKELY
 
 
 def test_a_crop_as_large_as_the_patch_has_one_position() -> None:

@@ -95,6 +95,25 @@ def test_pixels_are_a_map_that_cannot_be_written(tmp_path: Path) -> None:
         store.image(0)[0, 0, 0] = 1
 
 
+def test_images_stand_one_after_the_other(tmp_path: Path) -> None:
+    store = built(tmp_path)
+    assert store.offsets == [0, 36, 66, 69, 117]
+    np.testing.assert_array_equal(store.flat, np.concatenate([pixels(i).ravel() for i in range(5)]))
+    assert isinstance(store.flat, np.memmap)
+    assert np.shares_memory(store.flat, store.image(2))
+    with pytest.raises(ValueError, match="read-only"):
+        store.flat[0] = 1
+
+
+def test_offsets_skip_the_holes_of_bad_images(tmp_path: Path) -> None:
+    build(tmp_path / "hr.u8", Source(bad=(0, 3)))
+    store = finish_store(tmp_path / "hr.u8", "key", SHAPES, [1, 2, 4])
+    assert store.offsets == [36, 66, 117]
+    assert len(store.flat) == 159 > store.num_bytes
+    for i, start in zip((1, 2, 4), store.offsets, strict=True):
+        np.testing.assert_array_equal(store.flat[start : start + pixels(i).size], pixels(i).ravel())
+
+
 @settings(max_examples=25, deadline=None)
 @given(kills=st.lists(st.integers(0, 4), max_size=4), workers=st.integers(1, 3))
 def test_kills_cost_nothing_but_time(

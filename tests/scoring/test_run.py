@@ -10,11 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from srprune.core.config import ExtractConfig  # noqa: E402
+from srprune.core.errors import InputError  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.data.patches import Ids, PatchPool  # noqa: E402
 from srprune.scoring import run  # noqa: E402
 from srprune.scoring.gradient import Laplacian  # noqa: E402
-from srprune.scoring.run import score_patches  # noqa: E402
+from srprune.scoring.run import merged, parts_of, score_patches  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
 
@@ -46,7 +47,7 @@ def pool(images: Path, tmp_path: Path) -> PatchPool:
 
 @pytest.fixture
 def partial(tmp_path: Path) -> Path:
-    return tmp_path / "scores" / "laplacian.part.npz"
+    return tmp_path / "scores" / "laplacian.part"
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_every_patch_is_scored_once_in_order(pool: PatchPool, partial: Path, bat
     assert [i for ids in asked.batches for i in ids] == list(range(len(pool)))
     assert max(map(len, asked.batches)) == min(batch, len(pool))
     assert reported == [ids[-1] + 1 for ids in asked.batches]
-    assert not partial.exists()  # a short job writes none
+    assert parts_of(partial) == []  # a short job writes none
 
 
 @pytest.mark.usefixtures("always_saving")
@@ -99,7 +100,7 @@ def test_a_finished_partial_leaves_nothing_to_score(pool: PatchPool, partial: Pa
 def test_partial_of_another_plan_is_ignored(pool: PatchPool, partial: Path) -> None:
     with pytest.raises(Killed):
         score_patches(pool, Asked(kill_at=2), batch=4, partial=partial, plan="another")
-    assert partial.exists()
+    assert parts_of(partial)
     asked = Asked()
     scores = score_patches(pool, asked, batch=4, partial=partial, plan="p")
     assert asked.batches[0] == [0, 1, 2, 3]
@@ -111,7 +112,8 @@ def test_partial_of_another_plan_is_ignored(pool: PatchPool, partial: Path) -> N
 def test_damaged_partial_is_ignored(pool: PatchPool, partial: Path, damage: str) -> None:
     with pytest.raises(Killed):
         score_patches(pool, Asked(kill_at=2), batch=4, partial=partial, plan="p")
-    whole = partial.read_bytes()
+    (part,) = parts_of(partial)
+    whole = part.read_bytes()
     middle = len(whole) // 2
     content = {
         "empty": b"",
@@ -120,10 +122,68 @@ def test_damaged_partial_is_ignored(pool: PatchPool, partial: Path, damage: str)
         "inside": whole[: middle - 60] + bytes(120) + whole[middle + 60 :],
     }
     if damage == "other arrays":
-        np.savez(partial, scores=np.zeros(3))
+        np.savez(part, scores=np.zeros(3))
     else:
-        partial.write_bytes(content[damage])
+        part.write_bytes(content[damage])
     asked = Asked()
     scores = score_patches(pool, asked, batch=4, partial=partial, plan="p")
     assert asked.batches[0] == [0, 1, 2, 3]
     assert np.array_equal(scores, every_score(pool))
+
+
+@pytest.mark.parametrize("processes", [2, 3, 50])
+def test_processes_share_the_patches_and_keep_the_batches(
+    pool: PatchPool, partial: Path, processes: int
+) -> None:
+    alone = Asked()
+    score_patches(pool, alone, batch=4, partial=partial, plan="p")
+    asked, parts = [Asked() for _ in range(processes)], []
+    for rank in range(processes):
+        parts.append(
+            score_patches(
+                pool, asked[rank], batch=4, partial=partial, plan="p", rank=rank,
+                processes=processes,
+            )
+        )  # fmt: skip
+    assert [ids for one in asked for ids in one.batches] == alone.batches
+    assert np.array_equal(merged(parts), every_score(pool))
+    assert np.isnan(parts[0]).any()
+
+
+@pytest.mark.usefixtures("always_saving")
+def test_what_some_processes_left_others_take(pool: PatchPool, partial: Path) -> None:
+    for rank in (0, 1):
+        with pytest.raises(Killed):
+            score_patches(
+                pool, Asked(kill_at=1), batch=4, partial=partial, plan="p", rank=rank, processes=2
+            )
+    assert [part.name for part in parts_of(partial)] == [
+        "laplacian.part0.npz",
+        "laplacian.part1.npz",
+    ]
+    asked = Asked()
+    scores = score_patches(pool, asked, batch=4, partial=partial, plan="p")
+    assert np.array_equal(scores, every_score(pool))
+    assert len([i for ids in asked.batches for i in ids]) == len(pool) - 8
+
+
+class Cramped(Asked):
+    """The Laplacian score of a device with room for ``room`` patches."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def __call__(self, ids: Ids, pool: PatchPool) -> Any:
+        if len(ids) > self.room:
+            torch.empty(1 << 60, dtype=torch.uint8)
+        return super().__call__(ids, pool)
+
+
+def test_a_batch_without_room_is_halved_for_good(pool: PatchPool, partial: Path) -> None:
+    cramped = Cramped(room=3)
+    scores = score_patches(pool, cramped, batch=8, partial=partial, plan="p")
+    assert np.array_equal(scores, every_score(pool))
+    assert max(map(len, cramped.batches)) == 2
+    with pytest.raises(InputError, match="not enough memory to score a single patch"):
+        score_patches(pool, Cramped(room=0), batch=8, partial=partial, plan="p")

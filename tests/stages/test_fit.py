@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from srprune.core import errors  # noqa: E402
 from srprune.core.config import ExtractConfig, TrainConfig  # noqa: E402
 from srprune.core.errors import ArtifactMismatch, InputError  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.core.yaml_file import load  # noqa: E402
+from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.fit import Job, fit  # noqa: E402
@@ -56,7 +58,7 @@ def plan(images: Path, tmp_path: Path) -> Plan:
                 "budget": {"steps": STEPS},
                 "batch": 2,
                 "lr_crop": 12,
-                "checkpoint_every": 2,
+                "checkpoints": {"every": 2},
                 **changes,
             }
         )
@@ -83,7 +85,7 @@ def files(job: Job) -> list[str]:
 def test_finished_run_is_returned_as_it_is(plan: Plan) -> None:
     header = fit(plan(), device=CPU)
     job = plan()
-    assert files(job) == ["config.yaml", "log.csv", "weights.safetensors"]
+    assert files(job) == ["config.yaml", "log.csv", "tensorboard", "weights.safetensors"]
     before = {name: (job.folder / name).stat().st_mtime_ns for name in files(job)}
     for resume in (False, True):
         assert fit(job, device=CPU, resume=resume, progress=never) == header
@@ -129,14 +131,20 @@ def test_finished_run_of_another_config_is_refused(
 def test_finished_run_on_other_patches_is_refused(plan: Plan) -> None:
     fit(plan(), device=CPU)
     job = replace(plan(), parents={"patches": "0123456789abcdef"})
-    with pytest.raises(ArtifactMismatch, match=r"not from .*0123456789abcdef"):
+    with pytest.raises(
+        ArtifactMismatch, match=r"parents.patches .* there, '0123456789abcdef' asked for"
+    ):
         fit(job, device=CPU, progress=never)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"validation": {"benchmark": None, "every": 3}}, {"checkpoint_every": 1}],
-    ids=["validation", "checkpoint_every"],
+    [
+        {"validation": {"benchmark": None, "every": 3}},
+        {"checkpoints": {"every": 1}},
+        {"data": {"residency": "disk"}},
+    ],
+    ids=["validation", "checkpoints", "data"],
 )
 def test_what_does_not_decide_the_weights_may_change(plan: Plan, change: dict[str, Any]) -> None:
     header = fit(plan(), device=CPU)
@@ -146,12 +154,12 @@ def test_what_does_not_decide_the_weights_may_change(plan: Plan, change: dict[st
 def test_interrupted_run_is_neither_continued_nor_replaced_unasked(plan: Plan) -> None:
     with pytest.raises(Stopped):
         fit(plan(), device=CPU, progress=stop_at(5))
-    state = plan().state.path.read_bytes()
+    (state,) = [path.read_bytes() for path in plan().checkpoints.files()[:1]]
     with pytest.raises(InputError, match="interrupted run") as caught:
         fit(plan(), device=CPU, progress=never)
     assert "--resume" in str(caught.value)
     assert "--restart" in str(caught.value)
-    assert plan().state.path.read_bytes() == state
+    assert plan().checkpoints.files()[0].read_bytes() == state
 
 
 @pytest.mark.parametrize("step", [1, 2, 5, 7])
@@ -168,15 +176,15 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(plan: Plan, step: 
     assert seen == list(range(min(step, 6) // 2 * 2 + 1, STEPS + 1))
     assert equal(tensors(plan()), expected)
     assert again.fingerprint == header.fingerprint
-    assert files(plan()) == ["config.yaml", "log.csv", "weights.safetensors"]
+    assert files(plan()) == ["config.yaml", "log.csv", "tensorboard", "weights.safetensors"]
 
 
 def test_interrupted_run_of_another_config_is_not_resumed(plan: Plan) -> None:
     with pytest.raises(Stopped):
         fit(plan(), device=CPU, progress=stop_at(5))
-    with pytest.raises(ArtifactMismatch, match="belongs to a run of another config"):
+    with pytest.raises(ArtifactMismatch, match=r"another run: config\.seed 0 there, 1 asked"):
         fit(plan(seed=1), device=CPU, resume=True, progress=never)
-    fit(plan(checkpoint_every=3), device=CPU, resume=True)
+    fit(plan(checkpoints={"every": 3}), device=CPU, resume=True)
 
 
 def test_resuming_what_was_never_begun_begins_it(plan: Plan) -> None:
@@ -207,6 +215,74 @@ def test_restart_with_a_fault_keeps_what_is_there(plan: Plan) -> None:
     with pytest.raises(InputError, match="lr_crop is 25"):
         fit(plan(lr_crop=25), device=CPU, restart=True, progress=never)
     assert plan().finished() == header
+
+
+@pytest.mark.parametrize("residency", ["device", "host", "disk"])
+def test_where_the_pixels_stand_changes_no_weight(plan: Plan, residency: str) -> None:
+    fit(plan(), device=CPU)
+    auto = tensors(plan())
+    fit(plan(data={"residency": residency}), device=CPU, restart=True)
+    assert equal(auto, tensors(plan()))
+
+
+def test_batch_that_the_core_set_cannot_fill_is_refused(plan: Plan) -> None:
+    with pytest.raises(InputError, match=r"batch is 5, but full has 4 patches\. Choose a batch of"):
+        fit(plan(patches=4, batch=5), device=CPU, progress=never)
+    with pytest.raises(InputError, match=r"batch is 4, which cannot be cut into 3 equal parts"):
+        fit(plan(batch=4, compute={"accumulate": 3}), device=CPU, progress=never)
+
+
+def test_crop_that_windows_do_not_divide_names_one_that_they_do(plan: Plan) -> None:
+    args = dict(MODELS.load("swinir_light").spec.tiny)
+    with pytest.raises(InputError, match=r"swinir_light works in windows of 8 px.* such as 8\."):
+        fit(plan(model="swinir_light", model_args=args), device=CPU, progress=never)
+
+
+def test_best_weights_stand_beside_the_last_ones(plan: Plan) -> None:
+    figures = iter([30.0, 32.0, 31.0, 31.5])
+    job = plan(validation={"benchmark": None, "every": 2})
+    fit(job, device=CPU, validate=lambda network: {"psnr_y": next(figures)})
+    _, _, best = load_weights(job.folder / "best.safetensors")
+    assert (best.params["step"], best.params["validation"]) == (4, {"psnr_y": 32.0})
+    assert best.params["model"] == "fsrcnn" and best.parents == job.parents
+    assert not equal(load_weights(job.folder / "best.safetensors")[0].state_dict(), tensors(job))
+
+
+def test_the_average_is_what_is_saved(plan: Plan) -> None:
+    fit(plan(), device=CPU)
+    plain = tensors(plan())
+    fit(plan(ema=0.9), device=CPU, restart=True)
+    averaged = tensors(plan())
+    fit(plan(ema=0.0), device=CPU, restart=True)
+    assert not equal(plain, averaged)
+    assert equal(plain, tensors(plan()))
+
+
+def test_told_to_stop_a_run_saves_and_goes_on_bit_for_bit(plan: Plan) -> None:
+    header = fit(plan(), device=CPU)
+    told = iter([False, False, True])
+    with pytest.raises(errors.Stopped, match="stopped at step 3 of 7"):
+        fit(plan(), device=CPU, restart=True, stopping=lambda: next(told))
+    assert fit(plan(), device=CPU, resume=True).fingerprint == header.fingerprint
+
+
+def test_no_memory_says_which_knob_to_turn(plan: Plan) -> None:
+    def progress(label: str, done: int, total: int, note: str = "") -> None:
+        torch.empty(1 << 60, dtype=torch.uint8)
+
+    with pytest.raises(InputError, match=r"not enough memory\. Raise compute\.accumulate"):
+        fit(plan(), device=CPU, progress=progress)
+
+
+def test_warm_start_begins_from_the_weights_of_another_run(plan: Plan, tmp_path: Path) -> None:
+    fit(plan(), device=CPU)
+    kept = tmp_path / "other.safetensors"
+    plan().weights.rename(kept)
+    job = replace(plan(optimizer={"lr": 1e-12}), init=kept)
+    header = fit(job, device=CPU)
+    before = load_weights(kept)[0].state_dict()
+    assert all(torch.allclose(tensors(job)[name], before[name]) for name in before)
+    assert "tensors from" in header.made["init"]
 
 
 def test_the_seed_decides_the_weights(plan: Plan) -> None:
@@ -244,13 +320,13 @@ def test_skip_rim_changes_what_is_learned(plan: Plan) -> None:
 
 def test_only_patches_of_the_job_are_trained_on(plan: Plan) -> None:
     """Another patch gives other weights, and the same one gives the same again."""
-    fit(plan(patches=1), device=CPU)
+    fit(plan(patches=2), device=CPU)
     one = tensors(plan())
-    job = plan(patches=1)
-    job = replace(job, patch_ids=np.array([len(job.pool) - 1]))
+    job = plan(patches=2)
+    job = replace(job, patch_ids=np.array([0, len(job.pool) - 1]))
     fit(job, device=CPU, restart=True)
     assert not equal(one, tensors(job))
-    fit(plan(patches=1), device=CPU, restart=True)
+    fit(plan(patches=2), device=CPU, restart=True)
     assert equal(one, tensors(plan()))
 
 

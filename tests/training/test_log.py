@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from srprune.training.log import CsvLog
+from srprune.core.errors import StorageError
+from srprune.training.log import CsvLog, Scalars
 
 COLUMNS = ("step", "lr", "loss")
 
@@ -68,3 +73,101 @@ def test_a_log_without_a_whole_header_is_begun_again(path: Path) -> None:
 def test_values_with_commas_are_quoted(path: Path) -> None:
     CsvLog(path, ("step", "note"), 0).add(1, "a, b")
     assert path.read_text() == 'step,note\n1,"a, b"\n'
+
+
+# --- TensorBoard --------------------------------------------------------------------------------
+
+WRITE = """
+import sys
+from pathlib import Path
+{before}
+from srprune.training.log import Scalars
+scalars = Scalars(Path(sys.argv[1]), 0)
+scalars.add(100, "train", {{"loss": 0.5}})
+scalars.close()
+"""
+
+
+def attempt(folder: Path, first: int, last: int, loss: float) -> None:
+    scalars = Scalars(folder, first)
+    for step in range(first + 100, last + 1, 100):
+        scalars.add(step, "train", {"loss": loss, "lr": 0.001})
+    scalars.add(last, "validation", {"psnr_y": 30 + loss})
+    scalars.close()
+    tick = int(time.time())
+    while int(time.time()) == tick:  # TensorBoard orders the attempts by whole seconds
+        time.sleep(0.02)
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows: step and value of each point, by name."""
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    names = events.Tags()["scalars"]
+    return {name: [(each.step, each.value) for each in events.Scalars(name)] for name in names}
+
+
+def test_tensorboard_shows_every_point(tmp_path: Path) -> None:
+    attempt(tmp_path, 0, 300, 0.5)
+    rate = pytest.approx(0.001)
+    assert curves(tmp_path) == {
+        "train/loss": [(100, 0.5), (200, 0.5), (300, 0.5)],
+        "train/lr": [(100, rate), (200, rate), (300, rate)],
+        "validation/psnr_y": [(300, 30.5)],
+    }
+
+
+@pytest.mark.parametrize(("first", "kept"), [(0, []), (200, [(100, 0.5), (200, 0.5)])])
+def test_tensorboard_drops_the_points_behind_the_checkpoint(
+    tmp_path: Path, first: int, kept: list[tuple[int, float]]
+) -> None:
+    attempt(tmp_path, 0, 400, 0.5)
+    attempt(tmp_path, first, first + 100, 0.25)
+    shown = curves(tmp_path)
+    assert shown["train/loss"] == [*kept, (first + 100, 0.25)]
+    assert shown["validation/psnr_y"] == [(first + 100, 30.25)]
+
+
+def test_points_are_flushed_while_the_run_goes_on(tmp_path: Path) -> None:
+    scalars = Scalars(tmp_path, 0)
+    scalars.add(100, "train", {"loss": 0.5})
+    deadline = time.monotonic() + 30
+    while not curves(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert curves(tmp_path) == {"train/loss": [(100, 0.5)]}
+    scalars.close()
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "sys.modules['tensorboard'] = None",
+        "Path('tensorboard.py').write_text('1 / 0')",
+    ],
+    ids=["absent", "broken"],
+)
+def test_without_tensorboard_nothing_is_written(tmp_path: Path, before: str) -> None:
+    (tmp_path / "run").mkdir()
+    command = [sys.executable, "-W", "error", "-c", WRITE.format(before=before), "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_with_tensorboard_the_same_program_writes(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", WRITE.format(before=""), "run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert curves(tmp_path / "run") == {"train/loss": [(100, 0.5)]}
+
+
+def test_a_log_loads_tensorboard_only_when_it_is_opened() -> None:
+    code = "import sys, srprune.training.log; print('tensorboard' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tensorboard").touch()
+    with pytest.raises(StorageError, match="tensorboard: a file stands where a folder must be"):
+        Scalars(tmp_path, 0)

@@ -80,6 +80,15 @@ def test_msrresnet_ends_at_the_published_rate() -> None:
     recipe = config("msrresnet_x4")
     assert 2e-4 * rate(recipe.schedule, 999_999, 1_000_000) == pytest.approx(1e-7)
     assert recipe.optimizer.betas == (0.9, 0.99)
+    for restart in (250_000, 500_000, 750_000):
+        assert 2e-4 * rate(recipe.schedule, restart - 1, 1_000_000) == pytest.approx(1e-7)
+        assert rate(recipe.schedule, restart, 1_000_000) == 1
+
+
+@pytest.mark.parametrize("stem", RECIPES)
+def test_the_moving_average_is_that_of_the_authors(stem: str) -> None:
+    averaged = stem.rsplit("_x", 1)[0] in ("swinir", "swinir_light", "msrresnet")
+    assert config(stem).ema == (0.999 if averaged else None)
 
 
 @pytest.mark.parametrize("model", PUBLISHED)

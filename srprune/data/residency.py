@@ -1,0 +1,91 @@
+"""Where the pixels of a core-set stand during training, and whether there is room."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from srprune.core.errors import InputError
+from srprune.core.patches import PatchIndex
+from srprune.data.crops import DeviceCrops, HostCrops
+from srprune.data.layout import Ints, in_store, packed
+from srprune.images.store import PixelStore
+
+Residency = Literal["device", "host", "disk"]
+ROOM = 0.5  # share of the free memory that pixels may take; the rest is for the training itself
+
+
+def choose_residency(
+    asked: str, num_bytes: int, device: torch.device, processes: int = 1
+) -> Residency:
+    """Turn ``auto`` into a place; check that what was asked for has room.
+
+    Args:
+        asked: ``auto``, ``device``, ``host`` or ``disk``.
+        num_bytes: uint8 pixels of the core-set, HR and LR.
+        device: where the network is.
+        processes: of this machine that hold the pixels, each for itself.
+
+    Raises:
+        InputError: the place that was asked for has not that much memory.
+    """
+    host = free_memory() // processes
+    room = {"device": host if device.type == "cpu" else free_on(device), "host": host}
+    if asked == "auto":
+        places: tuple[Residency, ...] = ("host",) if device.type == "cpu" else ("device", "host")
+        return next((place for place in places if num_bytes <= ROOM * room[place]), "disk")
+    if asked in room and num_bytes > room[asked]:
+        raise InputError(
+            f"data.residency is {asked}, but the pixels have {num_bytes / 1e9:.1f} GB and "
+            f"{room[asked] / 1e9:.1f} GB are free there. Choose auto or disk."
+        )
+    return "host" if asked == "device" and device.type == "cpu" else asked  # type: ignore[return-value]
+
+
+def free_on(device: torch.device) -> int:
+    """Bytes that are free on a GPU; where they cannot be asked for, those of main memory."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can be had without swapping."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
+        return sizes["MemAvailable"]
+    except (OSError, LookupError, ValueError):  # not Linux
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def open_crops(
+    index: PatchIndex,
+    ids: Ints,
+    store: PixelStore,
+    scale: int,
+    side: int,
+    residency: Residency,
+    device: torch.device,
+) -> HostCrops | DeviceCrops:
+    """Read the pixels of some patches to where they shall stand.
+
+    Args:
+        index: of the patches.
+        ids: (P,) those asked for.
+        store: HR with ``scale`` 1, else LR.
+        scale: how much smaller the images of the store are than HR.
+        side: of the crops, px of the store.
+        residency: where to.
+        device: for ``device``.
+    """
+    if residency == "disk":
+        return HostCrops(store.flat, in_store(index, ids, store, scale), side)
+    layout = packed(index, ids, scale)
+    flat = np.empty(layout.num_bytes, dtype=np.uint8)
+    layout.fill(store, flat)
+    if residency == "host":
+        return HostCrops(flat, layout.table, side)
+    return DeviceCrops(flat, layout.table, side, device)

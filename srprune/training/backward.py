@@ -1,0 +1,169 @@
+"""Forward and backward pass of one step: precision, parts of a batch, several processes, graphs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from srprune.core.config import ComputeConfig
+from srprune.core.seeding import hashed
+from srprune.models.network import Network
+from srprune.training.distributed import ALONE, World
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+WARM_UP = 3  # passes before a graph is captured, as torch asks for
+
+Pairs = Iterable[tuple[Tensor, Tensor]]
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class Backward:
+    """Leaves the gradient of a step in the parameters of a network.
+
+    A step has ``world.size * accumulate`` equal parts, so the mean over parts of the mean over a
+    part is the mean over the batch. What layers drop at random is drawn for the whole batch from
+    (seed, step), and each part takes its own, so neither the number of parts nor of processes
+    changes what is dropped. Batch norm is the exception: its statistics are those of a part; on
+    GPUs those of the parts that run at the same time.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        criterion: Criterion,
+        *,
+        rim: int,
+        compute: ComputeConfig,
+        device: torch.device,
+        seed: int = 0,
+        world: World = ALONE,
+    ) -> None:
+        """Wrap a network, which stays the owner of the weights.
+
+        Args:
+            network: on ``device``, in training mode.
+            criterion: (output, target) -> loss.
+            rim: px at each edge of the output that the loss leaves out.
+            compute: precision, parts, compiling, graphs.
+            device: of the network.
+            seed: of what layers drop.
+            world: the processes that share the batch.
+        """
+        self._network, self._criterion, self._rim = network, criterion, rim
+        self._compute, self._device, self._seed, self._world = compute, device, seed, world
+        self.scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
+        self._parts = compute.accumulate * world.size
+        self._replay: _Graph | None = None
+        forward: nn.Module = network
+        if world.size > 1:
+            if device.type == "cuda":
+                nn.SyncBatchNorm.convert_sync_batchnorm(network)  # has no CPU version
+            forward = DistributedDataParallel(
+                network, device_ids=[device] if device.type == "cuda" else None
+            )
+        self._shared = forward
+        self._forward: Callable[[Tensor], Tensor] = (
+            torch.compile(forward) if compute.compile else forward
+        )
+
+    def __call__(self, step: int, pairs: Pairs) -> Tensor:
+        """Run a step; earlier gradients are dropped.
+
+        Args:
+            step: from 0.
+            pairs: input and target of this process, one pair a part, ``accumulate`` in all.
+
+        Returns:
+            The loss of this process, (), detached and not waited for.
+        """
+        word = int(hashed(self._seed, "training.drop", step)) >> 1
+        total: Tensor | None = None
+        for number, (x, target) in enumerate(pairs):
+            self._network.take_part(
+                self._world.rank * self._compute.accumulate + number, self._parts
+            )
+            torch.manual_seed(word)
+            if self._compute.cuda_graph and self._device.type == "cuda":
+                return self._replayed(x, target, word)
+            if number == 0:
+                self._network.zero_grad(set_to_none=True)
+            last = number == self._compute.accumulate - 1
+            with self._alone(not last):
+                loss = self._loss(x, target)
+                self.scaler.scale(loss / self._compute.accumulate).backward()
+            part = loss.detach() / self._compute.accumulate
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _loss(self, x: Tensor, target: Tensor) -> Tensor:
+        """Of one part; the output is taken back to fp32 first."""
+        if not self._compute.channels_last:  # batches come that way, and activations follow them
+            x = x.contiguous()
+        with self._autocast():
+            output = self._forward(x)
+        return self._criterion(inside(output.float(), self._rim), inside(target, self._rim))
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        dtype = DTYPES.get(self._compute.precision)
+        if dtype is None:
+            return contextlib.nullcontext()
+        # a cache of cast weights is for single passes; a graph must not hold on to one
+        cache = not self._compute.cuda_graph
+        return torch.autocast(self._device.type, dtype=dtype, cache_enabled=cache)
+
+    def _alone(self, quiet: bool) -> contextlib.AbstractContextManager[object]:
+        """Gradients travel between processes once a step, with its last part."""
+        if quiet and isinstance(self._shared, DistributedDataParallel):
+            return self._shared.no_sync()
+        return contextlib.nullcontext()
+
+    def _replayed(self, x: Tensor, target: Tensor, word: int) -> Tensor:
+        """The same step as one launch; captured on the first call."""
+        if self._replay is None:
+            self._replay = _Graph(self._network, self._loss, x, target)
+            torch.manual_seed(word)
+        return self._replay(x, target)
+
+
+class _Graph:
+    """Forward and backward pass of batches of one shape, captured as a CUDA graph."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Criterion,
+        x: Tensor,
+        target: Tensor,
+    ) -> None:
+        self._x, self._target = x.clone(), target.clone()
+        kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                network.zero_grad(set_to_none=True)
+                loss(self._x, self._target).backward()
+        torch.cuda.current_stream().wait_stream(stream)
+        network.load_state_dict(kept)  # warming up moved the averages of batch norm
+        network.zero_grad(set_to_none=True)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._loss = loss(self._x, self._target)
+            self._loss.backward()
+
+    def __call__(self, x: Tensor, target: Tensor) -> Tensor:
+        """Replay with other pixels; each replay writes the gradients anew."""
+        self._x.copy_(x)
+        self._target.copy_(target)
+        self._graph.replay()
+        return self._loss.detach().clone()
+
+
+def inside(image_BCHW: Tensor, rim: int) -> Tensor:
+    """Without ``rim`` px at each edge."""
+    return image_BCHW[:, :, rim:-rim, rim:-rim] if rim else image_BCHW

@@ -1,0 +1,120 @@
+"""Checkpoints on disk: everything that an interrupted run needs to go on bit for bit.
+
+The random state is not among it: every step draws from a generator of its own, a function of seed
+and step (:mod:`srprune.training.backward`), and so do the batches.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from srprune.core.artifact import atomic_path, canonical, digest
+from srprune.core.errors import ArtifactError, ArtifactMismatch
+
+State = dict[str, Any]
+SEAL = 16  # bytes at the end of a file: the digest of all before them
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """The checkpoints of one run, one file each, named after their step.
+
+    Attributes:
+        folder: holds nothing else.
+        identity: config and inputs of the run as plain values; a checkpoint of others is refused.
+        keep: how many of the last ones stay.
+    """
+
+    folder: Path
+    identity: Mapping[str, Any]
+    keep: int = 2
+
+    def files(self) -> list[Path]:
+        """All checkpoints, the newest first."""
+        return sorted(self.folder.glob("*.pt"), reverse=True)
+
+    def save(self, step: int, state: State) -> None:
+        """Write the state after ``step`` steps; a kill leaves the last ones whole."""
+        content = {"identity": canonical(dict(self.identity)), "step": step, **state}
+        buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
+        torch.save(content, buffer)
+        path = self.folder / f"{step:09d}.pt"
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(buffer.getvalue() + digest(buffer.getvalue()).encode())
+        files = self.files()
+        own = files.index(path)  # newer ones were passed over, so they are damaged
+        for other in files[:own] + files[own + self.keep :]:
+            other.unlink(missing_ok=True)
+
+    def load(self) -> State | None:
+        """The newest whole checkpoint, on the CPU; None where there is none.
+
+        An optimizer takes its state to where it wants it: most count their steps on the CPU.
+
+        Raises:
+            ArtifactError: there are some, and all of them are damaged.
+            ArtifactMismatch: it belongs to another config or other inputs.
+        """
+        files = self.files()
+        for path in files:
+            state = _read(path)
+            if state is None:
+                continue
+            if state["identity"] != canonical(dict(self.identity)):
+                raise ArtifactMismatch(
+                    f"{path} belongs to another run: {self._difference(state['identity'])}. Choose "
+                    "another --workspace; or, with pretrain and train, another --name, or "
+                    "--restart to throw it away."
+                )
+            return state
+        if files:
+            raise ArtifactError(
+                f"the checkpoint {files[0]} is damaged. Delete {self.folder} and train again."
+            )
+        return None
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        for path in self.files():
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir() and not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _difference(self, theirs: str) -> str:
+        """The first key in which the identity of a checkpoint differs, in words."""
+        there, here = flat(json.loads(theirs)), flat(json.loads(canonical(dict(self.identity))))
+        for key in [*here, *there]:
+            if there.get(key) != here.get(key):
+                return f"{key} {there.get(key)!r} there, {here.get(key)!r} asked for"
+        return "written by another version"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def _read(path: Path) -> State | None:
+    """The content of a file; None if it is damaged. torch itself checks no sums."""
+    try:
+        whole = path.read_bytes()
+        content, seal = whole[:-SEAL], whole[-SEAL:]
+        if digest(content).encode() != seal:
+            return None
+        state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return state
+    except Exception:  # a broken disk; a pickle that is not ours makes torch raise nearly anything
+        return None

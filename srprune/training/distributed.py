@@ -1,0 +1,103 @@
+"""Several processes as one: who this one is, and what they tell each other.
+
+``torchrun`` starts the processes and sets ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+PATIENCE = timedelta(hours=6)  # the others wait while the first one validates
+
+
+@dataclass(frozen=True)
+class World:
+    """All processes that work together.
+
+    Attributes:
+        rank: number of this one, from 0.
+        size: how many they are.
+        local_size: how many of them are on this machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_size: int = 1
+
+    @property
+    def first(self) -> bool:
+        """True for the one process that writes and talks."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes; the same tensor where there is but one."""
+        if self.size > 1:
+            dist.all_reduce(values, op=dist.ReduceOp.SUM)
+            values /= self.size
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """True in all processes if it is true in one of them."""
+        return any(self.gathered(flag)) if self.size > 1 else flag
+
+    def gathered(self, value: Any) -> list[Any]:
+        """What each process has, in the order of their ranks, in every one of them."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    @contextlib.contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """The first process runs what is inside, then all others do."""
+        if not self.first:
+            self.wait()
+        yield
+        if self.first:
+            self.wait()
+
+    def wait(self) -> None:
+        """Go on when all have come here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+ALONE = World()
+
+
+@contextlib.contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """Join the processes that torchrun started; without it, be alone.
+
+    Args:
+        device: of this process: NCCL joins those on GPUs, gloo the others.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE
+        return
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if cuda else "gloo", timeout=PATIENCE, device_id=device if cuda else None
+    )
+    try:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", size))
+        with warnings.catch_warnings():
+            # weights are channels last: a copy of the gradient, which nobody can do anything about
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield World(dist.get_rank(), size, local)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,63 @@
+"""Two processes do what one does: torchrun with gloo, on a CPU."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from srprune.core.artifact import read_table
+
+pytest.importorskip("torch")
+from tests.conftest import child_environment
+
+
+def torchrun(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run(
+        [*program, "-m", "srprune", *map(str, arguments)],
+        cwd=folder,
+        env=child_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_two_processes_train_the_weights_of_one(cli, prepared, tiny, tmp_path):
+    job = [*tiny.train, "--set", "optimizer.name=sgd", "--set", "optimizer.lr=0.01"]
+    cli(*job, "--name", "one")
+    done = torchrun(tmp_path, *job, "--name", "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("weights: workspace/runs/two") == 1  # one of them talks
+    assert "UserWarning" not in done.stderr
+    one, two = (load_file(prepared / "runs" / n / "weights.safetensors") for n in ("one", "two"))
+    start = load_file(prepared / "runs" / tiny.run / "weights.safetensors")
+    for name, tensor in one.items():
+        assert np.allclose(tensor, two[name], rtol=1e-5, atol=1e-6), name
+    assert any(not np.allclose(tensor, start[name], atol=1e-4) for name, tensor in one.items())
+
+
+def test_two_processes_give_the_scores_of_one_bit_for_bit(prepared, tmp_path):
+    table = prepared / "scores" / "mse_x2.parquet"
+    alone = read_table(table, "ScoreTable")
+    shutil.rmtree(prepared / "scores")
+    done = torchrun(tmp_path, "score")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("71 patches scored") == 1
+    assert list((prepared / "scores").iterdir()) == [table]
+    together = read_table(table, "ScoreTable")
+    assert together[0].fingerprint == alone[0].fingerprint
+    assert np.array_equal(together[1]["score"], alone[1]["score"])
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(prepared, tiny, tmp_path):
+    done = torchrun(tmp_path, *tiny.train, "--set", "batch=3", "--name", "odd")
+    assert done.returncode != 0
+    assert "batch is 3, which cannot be cut into 1 equal parts" in done.stderr
+    assert not (prepared / "runs" / "odd").exists()

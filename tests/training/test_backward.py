@@ -1,0 +1,280 @@
+"""One step's gradient: cut into parts, at other precisions and layouts, compiled."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+from torch import nn  # noqa: E402
+
+from srprune.core.config import ComputeConfig  # noqa: E402
+from srprune.models import MODELS  # noqa: E402
+from srprune.models.build import build  # noqa: E402
+from srprune.models.network import Network, RandomLayer  # noqa: E402
+from srprune.training.backward import Backward, inside  # noqa: E402
+from srprune.training.losses import LOSSES  # noqa: E402
+
+CPU = torch.device("cpu")
+BATCH, SIDE = 4, 8
+COMPILERS = ("c++", "g++", "clang++", "cl")
+
+Tensors = dict[str, Any]
+
+
+def tiny(model: str, drop: float | None = None, **args: Any) -> Any:
+    """A small network with the same first weights at each call, in training.
+
+    ``drop``: how often the layers that drop something do so.
+    """
+    torch.manual_seed(5)
+    network, _ = build(model, 2, {**MODELS.load(model).spec.tiny, **args})
+    for layer in network.modules():
+        if drop is not None and isinstance(layer, RandomLayer):
+            layer.drop_path = drop
+    return network.train()
+
+
+def batch(network: Any, count: int = BATCH) -> tuple[Any, Any]:
+    """Input and target, channels last in memory as they come from the pool."""
+    generator = torch.Generator().manual_seed(1)
+    planes = 3 if network.spec.channels == "rgb" else 1
+    side = SIDE * (2 if network.spec.pre_upsampled else 1)
+    x_BHWC = torch.rand(count, side, side, planes, generator=generator)
+    target_BHWC = torch.rand(count, 2 * SIDE, 2 * SIDE, planes, generator=generator)
+    return x_BHWC.permute(0, 3, 1, 2), target_BHWC.permute(0, 3, 1, 2)
+
+
+def parts_of(pair: tuple[Any, Any], count: int) -> Iterator[tuple[Any, Any]]:
+    return zip(*(tensor.chunk(count) for tensor in pair), strict=True)
+
+
+def step(
+    network: Any, loss: str = "l1", number: int = 0, rim: int = 0, **compute: Any
+) -> tuple[float, Tensors]:
+    """Loss and gradient of one step."""
+    config = ComputeConfig(**compute)
+    backward = Backward(network, LOSSES[loss], rim=rim, compute=config, device=CPU)
+    value = backward(number, parts_of(batch(network), config.accumulate))
+    assert (value.shape, value.requires_grad) == ((), False)
+    return value.item(), gradient(network)
+
+
+def gradient(network: Any) -> Tensors:
+    return {name: p.grad.clone() for name, p in network.named_parameters()}
+
+
+def difference(a: Tensors, b: Tensors) -> float:
+    """The largest one, as a share of the largest value of its tensor."""
+    assert a.keys() == b.keys()
+    return max(float((a[n] - b[n]).abs().max() / b[n].abs().max()) for n in a if b[n].any())
+
+
+# --- the gradient itself ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "criterion"),
+    [
+        ("l1", nn.L1Loss()),
+        ("mse", nn.MSELoss()),
+        ("euclidean", lambda output, target: nn.MSELoss(reduction="sum")(output, target) / 8),
+    ],
+)
+def test_a_step_is_a_backward_pass_of_torch(loss: str, criterion: Any) -> None:
+    network = tiny("fsrcnn")
+    x, target = batch(network)
+    expected = criterion(network(x), target)
+    expected.backward()
+    wanted = gradient(network)
+    value, found = step(network, loss)
+    assert value == expected.item()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_the_gradient_of_the_step_before_is_dropped() -> None:
+    network = tiny("fsrcnn")
+    backward = Backward(network, LOSSES["mse"], rim=0, compute=ComputeConfig(), device=CPU)
+    once = []
+    for number in range(2):
+        backward(number, [batch(network)])
+        once.append(gradient(network))
+    assert difference(*once) == 0
+
+
+def test_the_rim_is_left_out() -> None:
+    network = tiny("fsrcnn")
+    x, target = batch(network)
+    expected = nn.functional.l1_loss(network(x)[:, :, 3:-3, 3:-3], target[:, :, 3:-3, 3:-3])
+    value, _ = step(network, rim=3)
+    assert value == expected.item()
+    assert step(network, rim=2)[0] != value
+
+
+def test_inside_cuts_the_rim_on_all_sides() -> None:
+    image = torch.arange(2 * 1 * 7 * 9).view(2, 1, 7, 9)
+    assert torch.equal(inside(image, 0), image)
+    assert torch.equal(inside(image, 2), image[:, :, 2:5, 2:7])
+
+
+# --- parts of a batch ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("model", ["fsrcnn", "swinir"])
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(model: str, loss: str) -> None:
+    """Where a network drops something at random, too."""
+    whole_loss, whole = step(tiny(model, drop=0.5), loss)
+    for count in (2, 4):
+        value, found = step(tiny(model, drop=0.5), loss, accumulate=count)
+        assert value == pytest.approx(whole_loss, rel=1e-5)
+        assert difference(found, whole) < 1e-4
+
+
+def test_each_step_drops_something_else() -> None:
+    """And the same again at the same step, whatever was drawn before."""
+    network = tiny("swinir", drop=0.5)
+    undropped = step(tiny("swinir", drop=0.0))[1]
+    by_step = [step(network, number=number)[1] for number in range(4)]
+    torch.rand(7)
+    again = step(network, number=2)[1]
+    assert difference(again, by_step[2]) == 0
+    for i, a in enumerate([*by_step, undropped]):
+        for b in by_step[:i]:
+            assert difference(a, b) > 1e-3
+
+
+def test_another_seed_drops_something_else() -> None:
+    found = []
+    for seed in (0, 1):
+        network = tiny("swinir", drop=0.5)
+        backward = Backward(
+            network, LOSSES["l1"], rim=0, compute=ComputeConfig(), device=CPU, seed=seed
+        )
+        backward(0, [batch(network)])
+        found.append(gradient(network))
+    assert difference(*found) > 1e-3
+
+
+@given(st.integers(1, 6), st.integers(1, 5), st.floats(0.1, 0.9), st.integers(0, 2**31))
+def test_parts_draw_what_the_whole_batch_draws(
+    parts: int, size: int, keep: float, seed: int
+) -> None:
+    class Drops(Network):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(RandomLayer())
+
+    network = Drops()
+    layer = network.inner[0]
+    x = torch.zeros(parts * size, 2, 3, 3)
+
+    def drawn(part: Any) -> Any:
+        torch.manual_seed(seed)
+        return torch.stack([layer.drawn(part, keep) for _ in range(2)])
+
+    whole = drawn(x)
+    assert whole.shape == (2, parts * size, 1, 1, 1)
+    assert set(whole.unique().tolist()) <= {0.0, 1.0}
+    taken = []
+    for number, part in enumerate(x.chunk(parts)):
+        network.take_part(number, parts)
+        taken.append(drawn(part))
+    assert torch.equal(torch.cat(taken, 1), whole)
+
+
+def test_what_is_kept_is_kept_as_often_as_asked_for() -> None:
+    torch.manual_seed(0)
+    share = RandomLayer().drawn(torch.zeros(10_000, 1, 1, 1), 0.8).mean().item()
+    assert share == pytest.approx(0.8, abs=0.02)
+
+
+# --- precision, layout, compiling ---------------------------------------------------------------
+
+
+def convolutions(network: Any) -> list[Any]:
+    return [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype", "rounding"),
+    [("fp32", torch.float32, 0.0), ("bf16", torch.bfloat16, 0.1), ("fp16", torch.float16, 0.02)],
+)
+def test_the_network_runs_at_a_precision_and_weights_stay_fp32(
+    precision: str, dtype: Any, rounding: float
+) -> None:
+    exact_loss, exact = step(tiny("edsr_baseline"), "mse")
+    network = tiny("edsr_baseline")
+    seen: set[Any] = set()
+    for layer in convolutions(network):
+        layer.register_forward_hook(lambda layer, args, output: seen.add(output.dtype))
+
+    def loss(output: Any, target: Any) -> Any:
+        assert output.dtype == target.dtype == torch.float32
+        return nn.functional.mse_loss(output, target)
+
+    compute = ComputeConfig(precision=precision)
+    backward = Backward(network, loss, rim=0, compute=compute, device=CPU)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+    value = backward(0, [batch(network)])
+    backward.scaler.unscale_(optimizer)
+    assert seen == {dtype}
+    assert value.dtype == torch.float32
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert {p.grad.dtype for p in network.parameters()} == {torch.float32}
+    assert value.item() == pytest.approx(exact_loss, rel=0.02)
+    assert difference(gradient(network), exact) <= rounding
+    assert backward.scaler.is_enabled() == (precision == "fp16")
+
+
+def test_fp16_scales_the_loss_and_tells_the_unscaled_one() -> None:
+    """Gradients that fp16 cannot hold are 0 without it."""
+    network = tiny("edsr_baseline")
+    with torch.no_grad():
+        for p in network.parameters():
+            p.mul_(1e-3)
+    compute = ComputeConfig(precision="fp16", accumulate=2)
+    backward = Backward(network, LOSSES["mse"], rim=0, compute=compute, device=CPU)
+    value = backward(0, parts_of(batch(network), 2))
+    scaled = gradient(network)
+    backward.scaler.unscale_(torch.optim.SGD(network.parameters(), lr=0.0))
+    factor = backward.scaler.get_scale()
+    assert factor > 1000
+    assert value.item() < 10
+    for name, tensor in gradient(network).items():
+        torch.testing.assert_close(tensor * factor, scaled[name])
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_activations_have_the_layout_that_was_asked_for(channels_last: bool) -> None:
+    network = tiny("edsr_baseline")
+    if not channels_last:
+        network.to(memory_format=torch.contiguous_format)
+    seen = []
+    for layer in convolutions(network):
+        if layer.out_channels > 3:
+            layer.register_forward_hook(
+                lambda layer, args, output: seen.append(output.is_contiguous())
+            )
+    _, found = step(network, channels_last=channels_last)
+    assert seen
+    assert set(seen) == {not channels_last}
+    other = tiny("edsr_baseline").to(memory_format=torch.contiguous_format)
+    assert difference(found, step(other, channels_last=False)[1]) < 1e-5
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what is old
+def test_a_compiled_step_is_that_of_the_network_as_it_is() -> None:
+    eager_loss, eager = step(tiny("srcnn"))
+    network = tiny("srcnn")
+    names = list(network.state_dict())
+    value, found = step(network, compile=True)
+    assert value == pytest.approx(eager_loss, rel=1e-5)
+    assert difference(found, eager) < 1e-5
+    assert list(network.state_dict()) == names
