@@ -276,7 +276,7 @@ def train(
     \b
     Example:
       srprune train --config fsrcnn_x2.yaml
-      srprune train --config fsrcnn_x2.yaml --set pruning.ratio=1 --set seed=1
+      srprune train --config fsrcnn_x2.yaml --set pruning.ratio=1 --set pruning.offset=0
     """
     from srprune.cli import say
     from srprune.core.config import TrainConfig

@@ -49,15 +49,20 @@ def extracted(index: PatchIndex, workspace: Workspace) -> None:
 
 def planned(job: Job, device: Device, world: World) -> None:
     """Before training starts."""
-    from srprune.models.build import build, parameter_count
+    import torch
+
+    from srprune.models.build import parameter_count
+    from srprune.stages.fit import initial
 
     config = job.config
-    network, _ = build(config.model, config.scale, config.model_args)
+    network, _, start = initial(job, torch.device("cpu"))
     click.echo(
         f"{config.model} x{config.scale}, {parameter_count(network):,} parameters, "
         f"seed {config.seed}, on {device}"
         + (f" and {world.size - 1} more" if world.size > 1 else "")
     )
+    if start:
+        click.echo(f"starts from {start}")
     place = {"device": f"on {device}", "host": "in main memory", "disk": "in the memory map"}
     click.echo(
         f"core-set: {job.train_set}, {job.num_bytes / 1e6:,.0f} MB of pixels, held "

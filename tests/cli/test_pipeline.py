@@ -331,3 +331,12 @@ def test_bicubic_beside_a_model_takes_its_scale(cli, prepared, tiny):
     cli(*tiny.train, "--set", "scale=3", "--set", "pruning.rule=random", "--name", "three")
     done = cli("eval", "bicubic", "three", "--benchmark", "photos", "--means-only")
     assert done.stdout.count("scale x3") == 2
+
+
+def test_a_run_starts_from_the_weights_of_another(cli, prepared, tiny):
+    said = cli(*tiny.train, "--name", "next", "--init", tiny.run, "--dry-run").stdout
+    assert f"starts from 23 of 23 tensors from workspace/runs/{tiny.run}/weights" in said
+    four = ("--set", "scale=4", "--set", "lr_crop=8", "--set", "pruning.ratio=1",
+            "--set", "pruning.offset=0", "--name", "four")  # fmt: skip
+    said = cli(*tiny.train, *four, "--init", tiny.run, "--set", "init.strict=false").stdout
+    assert "tensors from" in said and "weights: workspace/runs/four" in said

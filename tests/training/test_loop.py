@@ -285,12 +285,12 @@ def test_a_resumed_run_is_exact_whatever_is_trained(
     """After a kill from the checkpoint before, after a signal from where it stood."""
     model, changes = KINDS[kind]
     settings = config(checkpoints={"every": 3}, validation={"every": 4}, **changes)
-    heights: list[list[float]] = []
+    figures: list[list[float]] = []
 
     def go(seed: int, name: str, **more: Any) -> tuple[list[int], Any]:
         network = tiny(model, seed)
         seen: list[float] = []
-        heights.append(seen)
+        figures.append(seen)
         batch_at = halved(network, settings.compute.accumulate)
 
         def measure(network: Any) -> dict[str, float]:
@@ -323,7 +323,7 @@ def test_a_resumed_run_is_exact_whatever_is_trained(
     assert reported == list(range(6 if by_signal else 4, 10))
     for expected, found in zip(whole, resumed, strict=True):
         assert equal(found, expected)
-    assert heights[0][1:] == heights[2][-2:]
+    assert figures[0][1:] == figures[2][-2:]
     assert untimed(tmp_path / "parts" / "log.csv") == untimed(tmp_path / "whole" / "log.csv")
 
 
@@ -426,12 +426,15 @@ def test_stopping_saves_and_says_so(tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_about_to_end_does_not_stop(tmp_path: Path) -> None:
-    done: list[int] = []
-    reported = run(srcnn(), tmp_path, 4, notes=[], stopping=lambda: len(done) == 4,
-                   patches_at=lambda step: done)  # fmt: skip
-    assert reported == [1, 2, 3, 4]
-    run(srcnn(), tmp_path / "one", 1, stopping=lambda: True)
-    assert saved(tmp_path / "one") == []
+    asked = []
+
+    def stopping() -> bool:
+        asked.append(True)
+        return len(asked) == 4
+
+    assert run(srcnn(), tmp_path, 4, stopping=stopping) == [1, 2, 3, 4]
+    assert run(srcnn(), tmp_path / "one", 1, stopping=lambda: True) == [1]
+    assert saved(tmp_path) == saved(tmp_path / "one") == []
 
 
 def test_a_stopped_run_leaves_all_points_of_its_curves(tmp_path: Path) -> None:
