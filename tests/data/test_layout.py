@@ -194,9 +194,10 @@ def test_patches_that_are_asked_for_twice_take_room_once(path: Path) -> None:
 
 
 def test_the_whole_of_an_image_is_the_image(path: Path) -> None:
-    """All patches of one row of windows: one band as wide as the image."""
-    case = Case([(24, 96)], 24, 12, list(range(7)), 2)
+    """Patches that touch are joined: one band, copied at once."""
+    case = Case([(24, 96)], 24, 24, list(range(4)), 2)
     images = case.images()
+    assert len(packed(case.index, case.ids, 2).blocks) == 1
     np.testing.assert_array_equal(filled(case, stored(path, images)), images[0].ravel())
 
 
@@ -214,15 +215,18 @@ def test_addresses_step_from_band_to_band() -> None:
 def test_addresses_go_beyond_two_gigabytes(tmp_path: Path) -> None:
     """Rows, columns and images of an index are int32; bytes are more."""
     side, size = 36_000, 6_000
-    case = Case([(side, side)], size, size, list(range(36)), 1)
+    case = Case([(side, side), (size, size)], size, size, list(range(37)), 1)
     layout = packed(case.index, case.ids, 1)
-    assert layout.num_bytes == 3 * side**2 > 2**31
-    last = np.array([35])
+    assert layout.num_bytes == 3 * (side**2 + size**2) > 2**31
+    last = np.array([36])
     (row,) = layout.table.addresses(last, np.array([size - 1]), np.array([size - 1]), 1)
     assert row == layout.num_bytes - 3
     sparse = tmp_path / "sparse.u8"
     with sparse.open("wb") as file:
-        file.truncate(3 * side**2)
-    table = in_store(case.index, case.ids, PixelStore(sparse, [(side, side)], [0]), 1)
+        file.truncate(layout.num_bytes)
+    store = PixelStore(sparse, case.shapes, [0, 3 * side**2])
+    table = in_store(case.index, case.ids, store, 1)
     (row,) = table.addresses(last, np.array([size - 1]), np.array([size - 1]), 1)
+    assert row == layout.num_bytes - 3
+    (row,) = table.addresses(last - 1, np.array([size - 1]), np.array([size - 1]), 1)
     assert row == 3 * side**2 - 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -114,10 +115,15 @@ def test_threads_may_share_a_sampler() -> None:
     """One reads ahead while another asks what a step has seen."""
     expected = epochs_of(range(50), 60)
     shared = sampler(range(50), batch=50)
-    steps = [7 * k % 60 for k in range(3000)]
-    with ThreadPoolExecutor(8) as threads:
-        for step, picks in zip(steps, threads.map(shared.at, steps), strict=True):
-            assert equal(picks, expected[step])
+    steps = [59 * (k % 2) for k in range(6000)]  # epochs so far apart that one drops the other
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns as often as they can
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            all_picks = list(threads.map(shared.at, steps))
+    finally:
+        sys.setswitchinterval(interval)
+    assert all(equal(picks, expected[step]) for step, picks in zip(steps, all_picks, strict=True))
 
 
 def test_crops_are_the_same_on_every_machine() -> None:
