@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -112,18 +113,27 @@ def test_steps_far_beyond_any_run_cost_no_more() -> None:
 
 
 def test_threads_may_share_a_sampler() -> None:
-    """One reads ahead while another asks what a step has seen."""
-    expected = epochs_of(range(50), 60)
-    shared = sampler(range(50), batch=50)
-    steps = [59 * (k % 2) for k in range(6000)]  # epochs so far apart that one drops the other
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)  # threads take turns as often as they can
+    """One reads ahead while another asks what a step has seen; they may meet at any line."""
+    crops, met = sampler(range(50), batch=50), 0
+
+    def meet(frame: FrameType, event: str, arg: object) -> Any:
+        nonlocal met
+        if frame.f_code.co_filename != inspect.getfile(CropSampler):
+            return None
+        if event == "line":  # as if the other thread had its turn now
+            met += 1
+            crops.at(20 + met)
+        return meet
+
+    expected = epochs_of(range(50), 10)
+    before = sys.gettrace()
+    sys.settrace(meet)
     try:
-        with ThreadPoolExecutor(4) as threads:
-            all_picks = list(threads.map(shared.at, steps))
+        all_picks = [crops.at(step) for step in range(10)]
     finally:
-        sys.setswitchinterval(interval)
-    assert all(equal(picks, expected[step]) for step, picks in zip(steps, all_picks, strict=True))
+        sys.settrace(before)
+    assert met > 100
+    assert all(equal(*pair) for pair in zip(all_picks, expected, strict=True))
 
 
 def test_crops_are_the_same_on_every_machine() -> None:

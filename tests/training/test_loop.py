@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import threading
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -439,8 +440,11 @@ def test_a_run_that_is_about_to_end_does_not_stop(tmp_path: Path) -> None:
 
 def test_a_stopped_run_leaves_all_points_of_its_curves(tmp_path: Path) -> None:
     told = iter([False] * 104 + [True])
-    with pytest.raises(Stopped):
+    before = threading.enumerate()
+    with pytest.raises(Stopped) as caught:
         run(srcnn(), tmp_path, 200, stopping=lambda: next(told), validate=first_pixel)
+    assert "step 105 of 200" in str(caught.value)
+    assert threading.enumerate() == before  # what writes the points has ended, so it has them all
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     points = {
         name: [each.step for each in events.Scalars(name)] for name in events.Tags()["scalars"]
