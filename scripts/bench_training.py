@@ -6,13 +6,13 @@
 The ways of a table take turns in one process, forwards and backwards in alternate rounds; ratios
 are paired round by round, median [least..most], and above 1 is faster.
 
-Peers' way is written out here after BasicSR, KAIR, traiNNer-redux and neosr: PNG sub-images of
-480 px every 240 px, decoded whole (OpenCV if it is installed, else Pillow), turned to floats,
-cropped, flipped and rotated, one sample at a time by a DataLoader; an eager network in fp32 and
-NCHW with its layers as published; ``loss.item()`` at each step. LMDB holds the same PNG bytes, if
-the package is installed. After EDSR: whole images as pickled arrays. On CUDA peers have torch's
-TF32 convolutions, BasicSR's cudnn.benchmark and pinned memory; on a CPU they have our allocator
-settings, which hold for the whole process.
+Peers' way is written out after BasicSR, KAIR, traiNNer-redux and neosr (their data in
+peers_data.py): PNG sub-images of 480 px every 240 px, decoded whole (OpenCV if it is installed,
+else Pillow), turned to floats, cropped, flipped and rotated, one sample at a time by a DataLoader;
+an eager network in fp32 and NCHW with its layers as published; ``loss.item()`` at each step. LMDB
+holds the same PNG bytes, if the package is installed. After EDSR: whole images as pickled arrays.
+On CUDA peers have torch's TF32 convolutions, BasicSR's cudnn.benchmark and pinned memory; on a CPU
+they have our allocator settings, which hold for the whole process.
 
 Files are in the page cache. ``--equal`` trains FSRCNN with the same seeds and batches by peers'
 step and by 'srprune train', and prints loss and PSNR-Y of both.
@@ -22,13 +22,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-import importlib.util
-import io
 import itertools
 import math
 import os
-import pickle
-import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -41,24 +37,33 @@ from typing import Any
 import numpy as np
 import torch
 from bench_models import Run, forced, processor
-from PIL import Image
+from peers_data import (
+    DECODER,
+    HAS_LMDB,
+    LR_CROP,
+    SCALE,
+    SIZE,
+    Data,
+    LmdbFiles,
+    Pair,
+    PairedImages,
+    PickledImages,
+    fetching,
+    png_files,
+    prepare,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from srprune.core.config import ComputeConfig, ExtractConfig, OptimizerConfig, TrainConfig
-from srprune.core.workspace import Workspace
+from srprune.core.config import ComputeConfig, OptimizerConfig, TrainConfig
 from srprune.data.batches import Batches
-from srprune.data.patches import PatchPool
 from srprune.data.residency import Residency
 from srprune.data.sampler import CropSampler
 from srprune.models.build import build, load_weights
 from srprune.models.device import pick_device, use_tf32
 from srprune.models.domain import Domain
 from srprune.models.network import Network
-from srprune.stages.extract import ImageSource, extract, sub_image_names
 from srprune.stages.fit import Job, fit
-from srprune.stages.pool import open_pool
 from srprune.stages.train import validation
 from srprune.training.backward import Backward
 from srprune.training.distributed import ALONE
@@ -66,17 +71,10 @@ from srprune.training.optimizer import make_optimizer
 from srprune.training.schedule import rate
 from srprune.training.watch import LossWatch
 
-HAS_CV2, HAS_LMDB = (importlib.util.find_spec(name) is not None for name in ("cv2", "lmdb"))
-if HAS_CV2:
-    import cv2
-if HAS_LMDB:
-    import lmdb
-
-SCALE, SIZE, STRIDE, LR_CROP, BATCH = 2, 480, 240, 48, 16
-WORKERS, AHEAD = 2, 2  # processes, and the batches that each fetches ahead: torch's default
+BATCH = 16
+WORKERS = 2  # processes
 SPAN = 1.0  # s that a measurement lasts, unless --steps ends it
 RATE = 1e-3
-LUMA = np.float32([65.481, 128.553, 24.966])
 SEEDS = (0, 1, 2)
 # Batch and arguments; what a CPU computes in a second or two.
 NETWORKS: dict[str, tuple[int, dict[str, Any]]] = {
@@ -91,18 +89,7 @@ PUBLISHED: dict[str, bool | int] = {
     "ATTENTION_VALUES": 1,
 }
 
-Pair = tuple[Tensor, Tensor]
-Get = Callable[[str, str], bytes]
 Way = Callable[[], AbstractContextManager[Run]]  # opened anew for each measurement
-
-
-@dataclass
-class Data:
-    """One set of patches, as each way stores it."""
-
-    folder: Path
-    pool: PatchPool
-    names: list[str]
 
 
 @dataclass
@@ -158,155 +145,6 @@ class Bench:
                 row += f"  {np.median([peak for _, peak in rounds[name]]):.0f} MiB"
             print(row.rstrip(), flush=True)
         return seconds
-
-
-# Peers' data
-
-
-def prepare(images: str, folder: Path) -> Data:
-    """Write the patches as our store, as PNG, as LMDB, and the images as pickles."""
-    workspace = Workspace(folder)
-    config = ExtractConfig(size=SIZE, stride=STRIDE)
-    index = extract(ImageSource.find(images), config, workspace, skip_bad=True, write_patches=True)
-    pool, names = open_pool(workspace, SCALE), sub_image_names(index)
-    pngs = folder / "sub_images"  # extract wrote HR there
-    (pngs / "LR").mkdir()
-    for patch, name in enumerate(names):
-        pixels = Image.fromarray(pool.lr_crop(patch, 0, 0, SIZE // SCALE))
-        pixels.save(pngs / "LR" / name, compress_level=3)  # as BasicSR's script does
-    for kind, store in (("HR", pool.hr_store), ("LR", pool.lr_store)):
-        (folder / "pickles" / kind).mkdir(parents=True)
-        for i in range(len(store)):
-            with (folder / "pickles" / kind / f"{i}.pt").open("wb") as file:
-                pickle.dump(np.array(store.image(i)), file)
-        if HAS_LMDB:
-            contents = {name: (pngs / kind / name).read_bytes() for name in names}
-            size = 2 * sum(map(len, contents.values())) + 2**24
-            with (
-                lmdb.open(str(folder / f"{kind}.lmdb"), map_size=size) as env,
-                env.begin(write=True) as transaction,
-            ):
-                for name, content in contents.items():
-                    transaction.put(name.encode(), content)
-    return Data(folder, pool, names)
-
-
-class LmdbFiles:
-    """BasicSR's client for LMDB; opened on first use, in the process that uses it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._envs = folder, {}
-
-    def __call__(self, kind: str, name: str) -> bytes:
-        """The PNG file of a patch."""
-        if kind not in self._envs:
-            self._envs[kind] = lmdb.open(
-                str(self._folder / f"{kind}.lmdb"),
-                readonly=True, lock=False, readahead=False, meminit=False,
-            )  # fmt: skip
-        with self._envs[kind].begin(write=False) as transaction:
-            return transaction.get(name.encode())
-
-    def close(self) -> None:
-        """Before a fork: a worker may not open what its parent has open."""
-        while self._envs:
-            self._envs.popitem()[1].close()
-
-
-def png_files(folder: Path, kind: str, name: str) -> bytes:
-    return (folder / "sub_images" / kind / name).read_bytes()
-
-
-def decode(content: bytes) -> np.ndarray:
-    """BasicSR's ``imfrombytes``: the whole image, as floats (BGR from OpenCV)."""
-    if HAS_CV2:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    else:
-        pixels = np.asarray(Image.open(io.BytesIO(content)))
-    return pixels.astype(np.float32) / 255
-
-
-def crop_and_turn(lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``paired_random_crop`` and ``augment``: two flips and a transposition by chance."""
-    side = LR_CROP
-    top, left = random.randint(0, lr.shape[0] - side), random.randint(0, lr.shape[1] - side)
-    lr = lr[top : top + side, left : left + side]
-    top, left, side = SCALE * top, SCALE * left, SCALE * side
-    hr = hr[top : top + side, left : left + side]
-    if random.random() < 0.5:
-        lr, hr = lr[:, ::-1], hr[:, ::-1]
-    if random.random() < 0.5:
-        lr, hr = lr[::-1], hr[::-1]
-    if random.random() < 0.5:
-        lr, hr = lr.transpose(1, 0, 2), hr.transpose(1, 0, 2)
-    return lr, hr
-
-
-def as_tensor(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float()
-
-
-class PairedImages(Dataset[Pair]):
-    """BasicSR's ``PairedImageDataset``; ``get`` is its file client, ``luma`` its ``color: y``."""
-
-    def __init__(self, get: Get, names: list[str], *, luma: bool = False) -> None:
-        self._get, self._names, self._luma = get, names, luma
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def __getitem__(self, i: int) -> Pair:
-        hr, lr = (decode(self._get(kind, self._names[i])) for kind in ("HR", "LR"))
-        lr, hr = map(self._colour, crop_and_turn(lr, hr))
-        return as_tensor(lr), as_tensor(hr)
-
-    def _colour(self, pixels: np.ndarray) -> np.ndarray:
-        rgb = pixels[..., ::-1] if HAS_CV2 else pixels
-        return (np.dot(rgb, LUMA) + np.float32(16))[..., None] / 255 if self._luma else rgb
-
-
-class PickledImages(Dataset[Pair]):
-    """EDSR's ``SRData`` with ``ext sep``: an item is a crop of a whole unpickled image."""
-
-    def __init__(self, folder: Path, count: int) -> None:
-        self._folder, self._count = folder / "pickles", count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, i: int) -> Pair:
-        files = (self._folder / kind / f"{i}.pt" for kind in ("LR", "HR"))
-        lr, hr = crop_and_turn(*(pickle.loads(file.read_bytes()) for file in files))
-        return as_tensor(lr).div_(255), as_tensor(hr).div_(255)
-
-
-@contextmanager
-def fetching(
-    dataset: Dataset[Pair],
-    batch: int,
-    workers: int,
-    device: torch.device,
-    close: Callable[[], None] = lambda: None,
-) -> Iterator[Callable[[], Pair]]:
-    """A DataLoader that never ends, running at its own pace; its workers end with the context."""
-    draws = RandomSampler(dataset, replacement=True, num_samples=1 << 40)  # BasicSR enlarges too
-    pin = device.type == "cuda"
-    loader = DataLoader(
-        dataset, batch, sampler=draws, num_workers=workers, pin_memory=pin, drop_last=True
-    )
-    held = [iter(loader)]
-    for _ in range(workers * AHEAD):  # what was fetched ahead would be had for nothing
-        next(held[0])
-
-    def fetch() -> Pair:
-        lr, hr = next(held[0])
-        return lr.to(device, non_blocking=True), hr.to(device, non_blocking=True)
-
-    try:
-        yield fetch
-    finally:
-        held.clear()  # the last reference to the workers
-        close()
 
 
 # Our data
@@ -560,7 +398,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} cores")
     print(f"CPU: {processor()}; load {os.getloadavg()[0]:.1f}")
     print(f"device: {torch.cuda.get_device_name(device) if device.type == 'cuda' else device}")
-    print(f"PNG decoder: {f'OpenCV {cv2.__version__}' if HAS_CV2 else 'Pillow'}")
+    print(f"PNG decoder: {DECODER}")
     with tempfile.TemporaryDirectory() as folder:
         data = prepare(options.images, Path(folder))
         images = len(data.pool.hr_store)

@@ -56,7 +56,7 @@ class Header:
     format: int = FORMAT
 
 
-def digest(*parts: bytes | str) -> str:
+def digest(*parts: bytes | memoryview | str) -> str:
     """16 hex digits of BLAKE2b over the parts, each with its length in front."""
     h = hashlib.blake2b(digest_size=8)
     for part in parts:
@@ -286,6 +286,31 @@ def check_parent(path: Path, header: Header, role: str, expected: str, remedy: s
         raise ArtifactMismatch(
             f"{path} was made from {role} {found}, but {expected} is at hand. {remedy}"
         )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def first_difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """The first key in which two things differ that are known to differ, in words.
+
+    Args:
+        there: parameters and parents of what was found, plain values.
+        here: those that are asked for.
+    """
+    theirs, ours = flat(there), flat(here)
+    for key in [*ours, *theirs]:
+        if theirs.get(key) != ours.get(key):
+            return f"{key} {theirs.get(key)!r} there, {ours.get(key)!r} asked for"
+    return "written by another version"
 
 
 def _first(error: BaseException) -> str:

@@ -26,17 +26,8 @@ def exclusive(folder: Path) -> Iterator[None]:
         InputError: another process holds it.
         StorageError: the folder may not be written.
     """
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)  # the folder itself: the lock leaves no file behind
+    handle = _locked(folder)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f"another srprune{_holder(folder)} is at work in {folder}. Wait until it is done, "
-                "or choose another --workspace."
-            ) from None
         with contextlib.suppress(OSError):  # a finished run may stand where nothing can be written
             (folder / NOTE).write_text(_note(), encoding="utf-8")
         try:
@@ -48,6 +39,34 @@ def exclusive(folder: Path) -> Iterator[None]:
                 folder.rmdir()
     finally:
         os.close(handle)
+
+
+def _locked(folder: Path) -> int:
+    """Make the folder and lock it: the folder itself, so that the lock leaves no file behind."""
+    with storage_errors(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with storage_errors(folder):
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+            try:
+                handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            except FileNotFoundError:
+                if folder.is_symlink():
+                    raise
+                continue  # its last holder has just removed it
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise InputError(
+                f"another srprune{_holder(folder)} is at work in {folder}. Wait until it is done, "
+                "or choose another --workspace."
+            ) from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(folder)):
+                return handle
+        os.close(handle)  # locked, but gone: removed between opening and locking
 
 
 def _note() -> str:

@@ -32,7 +32,7 @@ class Batches:
         lr_crop: int,
         device: torch.device,
         *,
-        residency: Residency = "disk",
+        residency: Residency,
         own: range = range(1),
         parts: int = 1,
     ) -> None:
@@ -55,7 +55,7 @@ class Batches:
         hr_crop = lr_crop * pool.scale
         self._hr = open_crops(pool.index, patch_ids, pool.hr_store, 1, hr_crop, *place)
         self._lr = open_crops(pool.index, patch_ids, pool.lr_store, pool.scale, lr_crop, *place)
-        # memory maps wait for the disk, copies to a GPU for its bus: both are hidden behind steps
+        # a memory map waits for the disk, a GPU for its crops to be cut: both hide behind steps
         ahead = residency == "disk" or (residency == "host" and device.type == "cuda")
         self._worker = ThreadPoolExecutor(1, "srprune-batches") if ahead else None
         self._read: dict[tuple[int, int], Future[tuple[Tensor, Tensor]]] = {}
@@ -96,7 +96,7 @@ class Batches:
 
     def _sent(self, crops: Pixels) -> Tensor:
         tensor = torch.from_numpy(crops)
-        if self._device.type == "cuda":  # pinned memory is copied while the GPU computes
+        if self._device.type == "cuda":  # from pinned memory nobody waits for the copy
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
 

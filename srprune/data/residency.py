@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,14 +11,16 @@ from srprune.core.errors import InputError
 from srprune.core.patches import PatchIndex
 from srprune.data.crops import DeviceCrops, HostCrops
 from srprune.data.layout import Ints, in_store, packed
+from srprune.data.memory import free_memory, free_on
 from srprune.images.store import PixelStore
 
 Residency = Literal["device", "host", "disk"]
+Asked = Literal["auto", "device", "host", "disk"]
 ROOM = 0.5  # share of the free memory that pixels may take; the rest is for the training itself
 
 
 def choose_residency(
-    asked: str, num_bytes: int, device: torch.device, processes: int = 1
+    asked: Asked, num_bytes: int, device: torch.device, processes: int = 1
 ) -> Residency:
     """Turn ``auto`` into a place; check that what was asked for has room.
 
@@ -38,27 +38,12 @@ def choose_residency(
     if asked == "auto":
         places: tuple[Residency, ...] = ("host",) if device.type == "cpu" else ("device", "host")
         return next((place for place in places if num_bytes <= ROOM * room[place]), "disk")
-    if asked in room and num_bytes > room[asked]:
+    if asked != "disk" and num_bytes > room[asked]:
         raise InputError(
             f"data.residency is {asked}, but the pixels have {num_bytes / 1e9:.1f} GB and "
             f"{room[asked] / 1e9:.1f} GB are free there. Choose auto or disk."
         )
-    return "host" if asked == "device" and device.type == "cpu" else asked  # type: ignore[return-value]
-
-
-def free_on(device: torch.device) -> int:
-    """Bytes that are free on a GPU; where they cannot be asked for, those of main memory."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-
-
-def free_memory() -> int:
-    """Bytes of main memory that can be had without swapping."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
-        return sizes["MemAvailable"]
-    except (OSError, LookupError, ValueError):  # not Linux
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return "host" if asked == "device" and device.type == "cpu" else asked
 
 
 def open_crops(

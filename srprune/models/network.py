@@ -97,7 +97,8 @@ class RandomLayer(nn.Module):
     """A layer that drops something at random in training.
 
     Attributes:
-        part: which part of a batch its input is, and of how many.
+        part: which part of a batch its input is, and of how many equal ones; it then drops what it
+            would in the whole batch.
     """
 
     part: tuple[int, int] = (0, 1)
@@ -128,15 +129,6 @@ class Network(nn.Module):
     constants: ClassVar[str] = r"(?!)"
     last_layer: str
     rim: int
-
-    def take_part(self, part: int, parts: int) -> None:
-        """Say which of ``parts`` equal parts of a batch the next input is.
-
-        Layers that drop something at random then drop what they would in the whole batch.
-        """
-        for layer in self.modules():
-            if isinstance(layer, RandomLayer):
-                layer.part = (part, parts)
 
     @classmethod
     def arguments_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from srprune.core.artifact import atomic_path
-from srprune.core.errors import MissingDependency
-from srprune.reporting.figures import EASY, HARD, INK, INNER, STYLE, Floats
+from srprune.reporting.canvas import EASY, HARD, INK, INNER, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Floats = npt.NDArray[np.float64]
 
 GREEN = INNER[0]
 POINTS = 400  # of the loss; where there are more rows, their means are drawn over them
@@ -41,21 +42,13 @@ def write_curves(folder: Path, path: Path) -> bool:
     log_N3 = log_N3[log_N3[:, 2] > 0]
     if not len(log_N3):
         return False
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency(
-            "the figures need matplotlib. Install it: pip install 'srprune[report]'."
-        ) from None
     validations = folder / "validation.csv"
     of_y_N2, of_all_N2, bicubic_N2 = (
         _read(validations, ("step", name)) for name in ("psnr_y", "psnr", "psnr_bicubic")
     )
     psnr_N2 = of_y_N2 if len(of_y_N2) else of_all_N2
     heights = [3.0, 2.2] if len(psnr_N2) else [3.0]  # inches
-    with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
-        figure = Figure(figsize=(7.6, 0.5 + sum(heights)), layout="constrained")
+    with canvas(path, 7.6, 0.5 + sum(heights)) as figure:
         figure.suptitle(f"Training of {folder.name}", size=12)
         grid = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)
         _draw_training(grid[0, 0], log_N3)
@@ -65,7 +58,6 @@ def write_curves(folder: Path, path: Path) -> bool:
         last = np.concatenate([log_N3[:, 0], psnr_N2[:, 0]]).max()
         grid[-1, 0].set(xlim=(0, 1.01 * last), xlabel="step")
         grid[-1, 0].xaxis.set_major_formatter("{x:,.0f}")
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
     return True
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from srprune.core.artifact import atomic_path
-from srprune.core.errors import InputError, MissingDependency
+from srprune.core.errors import InputError
+from srprune.reporting.canvas import EASY, HARD, INK, INNER, canvas
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,23 +18,8 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Cuts = Mapping[str, tuple[int, int]]
 
-# Okabe and Ito's colours, which colour-blind readers can tell apart.
-INK, HARD, EASY = "#333333", "#0072B2", "#D55E00"
-INNER = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LOSSES = ("mse", "bicubic")  # methods whose scores are a loss; of others we say "score"
 POINTS = 2000  # of the drawn curve: more than the pixels across a panel
-STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#888888",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "figure.constrained_layout.w_pad": 0.12,
-    "figure.constrained_layout.h_pad": 0.08,
-    "text.parse_math": False,
-}
 
 
 class Window(NamedTuple):
@@ -86,13 +71,6 @@ def loss_curve(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None
         MissingDependency: matplotlib is not installed.
         StorageError: the file cannot be written.
     """
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependency(
-            "the figures need matplotlib. Install it: pip install 'srprune[report]'."
-        ) from None
     shares = cumulative_shares(scores_N)
     outer, inner = _windows(cuts, shares)
     titles = ("One cut: the hardest or the easiest are kept", "With an offset: cut at both ends")
@@ -100,8 +78,7 @@ def loss_curve(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None
     num_bars = max(len(windows) for _, windows in panels)
     strip = 0.1 + 0.28 * num_bars  # inches
     noun = "loss" if method in LOSSES else "score"
-    with matplotlib.rc_context(STYLE), atomic_path(path) as temporary:
-        figure = Figure(figsize=(5.7 * len(panels), 4.9 + strip), layout="constrained")
+    with canvas(path, 5.7 * len(panels), 4.9 + strip) as figure:
         figure.suptitle(f"Where the {noun} is: {len(scores_N):,} patches, method {method}", size=13)
         grid = figure.subplots(2, len(panels), squeeze=False, height_ratios=[strip, 4.2])
         for (bars, curve), (title, windows) in zip(grid.T, panels, strict=True):
@@ -109,7 +86,6 @@ def loss_curve(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None
             _draw_bars(bars, windows, num_bars, noun)
             _draw_curve(curve, windows, 100 * shares)
         grid[1, 0].set_ylabel(f"cumulative share of the total {noun} (%)")
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
 
 
 def _windows(cuts: Cuts, shares: Floats) -> tuple[Windows, Windows]:

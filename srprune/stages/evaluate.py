@@ -12,7 +12,6 @@ from torch import Tensor
 
 from srprune.core.artifact import atomic_path, digest, write_text
 from srprune.core.errors import ImageError, InputError, LeakError, MissingArtifact, UserError
-from srprune.core.patches import ALIGNMENT
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.results import EvalTable
@@ -21,11 +20,12 @@ from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
 from srprune.images.bicubic import downscale, modcrop
-from srprune.images.decode import as_rgb, content_of, decode
+from srprune.images.decode import as_rgb, decode
 from srprune.models.inference import Inference
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text
-from srprune.stages.restorers import WEIGHTS, names_a_file, open_restorer
+from srprune.stages.extract import stored
+from srprune.stages.restorers import WEIGHTS, find_weights, names_a_file, open_restorer, run_names
 
 BICUBIC = "bicubic"
 PLAIN = Inference()
@@ -81,16 +81,13 @@ def open_candidate(
         opened = open_restorer(str(folder / WEIGHTS), scale, device)
     elif names_a_file(model):
         opened = open_restorer(model, scale, device)
+    elif found := find_weights(model, workspace):
+        opened = open_restorer(str(found), scale, device)
     else:
-        places = [Path(model) / WEIGHTS, workspace.run(model) / WEIGHTS]
-        found = [place for place in places if place.is_file()]
-        if not found:
-            runs = ", ".join(run.name for run in workspace.runs()) or "none"
-            raise MissingArtifact(
-                f"there is no model '{model}': neither bicubic, nor a weights file, nor a "
-                f"finished run (there: {runs})."
-            )
-        opened = open_restorer(str(found[0]), scale, device)
+        raise MissingArtifact(
+            f"there is no model '{model}': neither bicubic, nor a weights file, nor a finished "
+            f"run (there: {run_names(workspace)})."
+        )
     subject = Subject(opened.restorer, opened.model, opened.train_set, opened.seed)
     return Candidate(subject, opened.training_images)
 
@@ -197,7 +194,7 @@ def evaluate_model(
         return there
 
     def guard(benchmark: Benchmark, name: str, hr: Pixels) -> None:
-        content = content_of(modcrop(as_rgb(hr), ALIGNMENT))
+        _, content = stored(hr)
         if content in candidate.training_images and not allow_leak:
             raise LeakError(
                 f"{name} of {benchmark.title} is also a training image of "

@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from srprune.core.artifact import atomic_path, digest, write_text
 from srprune.core.errors import ImageError, MissingArtifact, UserError
 from srprune.core.lock import exclusive
 from srprune.core.parallel import in_threads
-from srprune.core.patches import ImageRecord, PatchIndex
+from srprune.core.patches import ALIGNMENT, ImageRecord, PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import PHOTOS, PHOTOS_TRAIN, photos_folder
-from srprune.images.decode import content_of, decode_rgb, list_images, read_shape
+from srprune.images.bicubic import modcrop
+from srprune.images.decode import as_rgb, content_of, decode, list_images, read_shape
 from srprune.images.grid import aligned, check_grid, grid
 from srprune.images.store import PixelStore, Shape, build_store, finish_store, open_store
 
@@ -115,7 +117,7 @@ def _extract(
                 workspace.hr_pixels,
                 plan,
                 [shapes[i] for i in good],
-                lambda k: _stored(source.folder / source.names[good[k]]),
+                lambda k: stored(decode(source.folder / source.names[good[k]])),
                 label="decode",
                 workers=workers,
                 progress=progress,
@@ -176,9 +178,9 @@ def _read_shapes(
     return shapes, bad
 
 
-def _stored(path: Path) -> tuple[np.ndarray, str]:
-    pixels = decode_rgb(path)
-    pixels = np.ascontiguousarray(pixels[: aligned(pixels.shape[0]), : aligned(pixels.shape[1])])
+def stored(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], str]:
+    """A decoded image as the store holds it, RGB and cut to multiples of 12 px; its content."""
+    pixels = np.ascontiguousarray(modcrop(as_rgb(image), ALIGNMENT))
     return pixels, content_of(pixels)
 
 

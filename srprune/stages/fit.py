@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from srprune.core.artifact import Header, write_text
+from srprune.core.artifact import Header, first_difference, write_text
 from srprune.core.config import TrainConfig
 from srprune.core.errors import ArtifactMismatch, InputError
 from srprune.core.lock import exclusive
@@ -32,7 +32,7 @@ from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.warm_start import WarmStart, warm_start
 from srprune.stages.coresets import covered_pixels
-from srprune.training.checkpoints import Checkpoints, flat
+from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
@@ -115,10 +115,12 @@ class Job:
     def checkpoints(self) -> Checkpoints:
         """What it can go on from."""
         return Checkpoints(
-            self.folder / "checkpoints",
-            {**self.params, "parents": dict(self.parents)},
-            self.config.checkpoints.keep,
+            self.folder / "checkpoints", self._identity, self.config.checkpoints.keep
         )
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {**self.params, "parents": dict(self.parents)}
 
     def finished(self) -> Header | None:
         """Header of the weights, if this very run is finished.
@@ -129,10 +131,12 @@ class Job:
         if not self.weights.exists():
             return None
         header = read_weights_header(self.weights)
-        if header.params != self.params or header.parents != dict(self.parents):
+        there = {**header.params, "parents": header.parents}
+        if there != self._identity:
+            difference = first_difference(there, self._identity)
             raise ArtifactMismatch(
                 f"{self.folder} holds a finished run of another config or other inputs "
-                f"({_difference(header, self)}). Choose another --workspace; or, with pretrain "
+                f"({difference}). Choose another --workspace; or, with pretrain "
                 "and train, another --name, or --restart to replace it."
             )
         return header
@@ -179,6 +183,8 @@ def fit(
             )
         check_batch(job, world)
         check_crops(job.config, job.pool.index.size)
+        torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+        use_tf32(job.config.compute.tf32)
         network, domain, start = initial(job, device)
         world.wait()
         if world.first:
@@ -248,8 +254,6 @@ OUT_OF_MEMORY = (
 def initial(job: Job, device: torch.device) -> tuple[Network, Domain, WarmStart | None]:
     """The network as it stands before the first step."""
     config = job.config
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-    use_tf32(config.compute.tf32)
     torch.manual_seed(config.seed)
     network, domain = build(config.model, config.scale, config.model_args)
     start = None
@@ -291,8 +295,14 @@ def check_batch(job: Job, world: World = ALONE) -> None:
     """Refuse batches that the core-set cannot fill, or that cannot be cut into equal parts.
 
     Raises:
-        InputError: batch is too large, or no multiple of the parts.
+        InputError: batch is too large, or no multiple of the parts; or several processes shall
+            share a CUDA graph.
     """
+    if job.config.compute.cuda_graph and world.size > 1:
+        raise InputError(
+            f"compute.cuda_graph is for one process, and there are {world.size}. Choose "
+            "compute.compile, or --set compute.cuda_graph=false."
+        )
     batch, count = job.config.batch, job.config.compute.accumulate
     if batch > len(job.patch_ids):
         raise InputError(
@@ -333,13 +343,3 @@ def check_crops(config: TrainConfig, size: int) -> None:
             f"leaves out {rim} px at each edge. Choose an lr_crop of at least "
             f"{2 * rim // config.scale + 1}."
         )
-
-
-def _difference(header: Header, job: Job) -> str:
-    """The first thing in which two runs differ, in words."""
-    there = flat({**header.params, "parents": header.parents})
-    here = flat({**job.params, "parents": dict(job.parents)})
-    for name in [*here, *there]:
-        if there.get(name) != here.get(name):
-            return f"{name} {there.get(name)!r} there, {here.get(name)!r} asked for"
-    raise AssertionError("they do not differ")

@@ -96,7 +96,7 @@ def held_out_validation(
     sampler = CropSampler(
         ids, seed=config.seed, batch=CROPS, lr_patch=lr_patch, lr_crop=lr_crop, augment=False
     )
-    lr, hr = next(Batches(pool, ids, sampler, lr_crop, device).at(0))
+    lr, hr = next(Batches(pool, ids, sampler, lr_crop, device, residency="disk").at(0))
     x, target = domain.input(lr), domain.target(hr)
 
     def psnr(image: torch.Tensor) -> float:

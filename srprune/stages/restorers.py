@@ -10,6 +10,7 @@ import torch
 
 from srprune.core.errors import InputError
 from srprune.core.weights import is_ours
+from srprune.core.workspace import Workspace
 from srprune.models.build import load_weights
 from srprune.models.foreign import load_foreign
 from srprune.models.network import Network
@@ -47,6 +48,20 @@ class Opened:
 def names_a_file(model: str) -> bool:
     """True for ``spandrel:FILE`` and for paths of weights files that are there."""
     return model.startswith(PREFIX) or Path(model).is_file()
+
+
+def find_weights(model: str, workspace: Workspace) -> Path | None:
+    """A weights file by its path, or that of a run by its folder or its name; None: there is none.
+
+    A file goes before a folder, and a folder before a run of the workspace.
+    """
+    places = [Path(model), Path(model) / WEIGHTS, workspace.run(model) / WEIGHTS]
+    return next((place for place in places if place.is_file()), None)
+
+
+def run_names(workspace: Workspace) -> str:
+    """The finished runs of a workspace, for messages."""
+    return ", ".join(run.name for run in workspace.runs()) or "none"
 
 
 def open_restorer(model: str, scale: int | None, device: torch.device) -> Opened:

@@ -76,7 +76,8 @@ def score(
     elif method == "bicubic":
         scale = scale or 2
         model = BicubicRestorer(scale), 2 * scale  # bicubic reaches 2 LR px
-    pool = open_pool(workspace, scale or 2, progress, with_lr=model is not None)
+    with world.in_turn():  # the first one makes LR, the others find it
+        pool = open_pool(workspace, scale or 2, progress, with_lr=model is not None)
     patches = pool.index.fingerprint
     if parents.setdefault("patches", patches) != patches:
         raise ArtifactMismatch(

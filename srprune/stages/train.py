@@ -14,26 +14,24 @@ from srprune.core.artifact import digest
 from srprune.core.config import TrainConfig
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactMismatch, MissingArtifact
-from srprune.core.patches import ALIGNMENT
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace, coreset_name
 from srprune.data.patches import PatchPool
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import find_benchmark
-from srprune.images.bicubic import modcrop
-from srprune.images.decode import as_rgb, content_of, decode
+from srprune.images.decode import decode
 from srprune.models.build import build, load_weights
 from srprune.models.restorer import restorer_of
 from srprune.reporting.curves import write_curves
 from srprune.scoring import BY_RECONSTRUCTION
 from srprune.selection import RULES
 from srprune.stages.coresets import UNRANKED, read_scores, select
-from srprune.stages.extract import read_index
+from srprune.stages.extract import read_index, stored
 from srprune.stages.fit import Job, check_batch, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
-from srprune.stages.restorers import WEIGHTS
+from srprune.stages.restorers import find_weights, run_names
 from srprune.training.loop import Validate
 from srprune.training.optimizer import make_optimizer
 
@@ -71,27 +69,19 @@ def plan_training(
     run = name or f"{stem}__{train_set}__seed{config.seed}"
     init = None
     if config.init.weights is not None:
-        init = weights_file(config.init.weights, workspace)
+        init = _initial_weights(config.init.weights, workspace)
         parents["init"] = digest(init.read_bytes())
     job = Job(workspace.run(run), config, pool, ids, train_set, parents, init)
     check_batch(job)
     return job
 
 
-def weights_file(named: str, workspace: Workspace) -> Path:
-    """The weights of a run of the workspace, of a run folder, or a file of its own.
-
-    Raises:
-        MissingArtifact: there is none.
-    """
-    places = [workspace.run(named) / WEIGHTS, Path(named) / WEIGHTS, Path(named)]
-    for place in places:
-        if place.is_file():
-            return place
-    runs = ", ".join(run.name for run in workspace.runs()) or "none"
+def _initial_weights(model: str, workspace: Workspace) -> Path:
+    if found := find_weights(model, workspace):
+        return found
     raise MissingArtifact(
-        f"there are no weights '{named}' to start from (init.weights): neither a file nor a "
-        f"finished run (there: {runs})."
+        f"there are no weights '{model}' to start from (init.weights): neither a file nor a "
+        f"finished run (there: {run_names(workspace)})."
     )
 
 
@@ -167,9 +157,7 @@ def shared_images(job: Job, roots: list[Path]) -> list[str]:
     index = job.pool.index
     contents = {index.images[i].content for i in np.unique(index.image_N[job.patch_ids])}
     return [
-        name
-        for name in benchmark.images
-        if content_of(modcrop(as_rgb(decode(benchmark.folder / name)), ALIGNMENT)) in contents
+        name for name in benchmark.images if stored(decode(benchmark.folder / name))[1] in contents
     ]
 
 

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from srprune.core.config import ComputeConfig
 from srprune.core.seeding import hashed
-from srprune.models.network import Network
+from srprune.models.network import Network, RandomLayer
 from srprune.training.distributed import ALONE, World
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -57,6 +57,7 @@ class Backward:
         self._compute, self._device, self._seed, self._world = compute, device, seed, world
         self.scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
         self._parts = compute.accumulate * world.size
+        self._random = [layer for layer in network.modules() if isinstance(layer, RandomLayer)]
         self._replay: _Graph | None = None
         forward: nn.Module = network
         if world.size > 1:
@@ -80,15 +81,11 @@ class Backward:
         Returns:
             The loss of this process, (), detached and not waited for.
         """
-        word = int(hashed(self._seed, "training.drop", step)) >> 1
         total: Tensor | None = None
         for number, (x, target) in enumerate(pairs):
-            self._network.take_part(
-                self._world.rank * self._compute.accumulate + number, self._parts
-            )
-            torch.manual_seed(word)
+            self._draw(step, self._world.rank * self._compute.accumulate + number)
             if self._compute.cuda_graph and self._device.type == "cuda":
-                return self._replayed(x, target, word)
+                return self._replayed(step, x, target)
             if number == 0:
                 self._network.zero_grad(set_to_none=True)
             last = number == self._compute.accumulate - 1
@@ -99,6 +96,12 @@ class Backward:
             total = part if total is None else total + part
         assert total is not None
         return total
+
+    def _draw(self, step: int, part: int) -> None:
+        """Set what layers draw: a function of the step, the same for all its parts."""
+        torch.manual_seed(int(hashed(self._seed, "training.drop", step)) >> 1)
+        for layer in self._random:
+            layer.part = (part, self._parts)
 
     def _loss(self, x: Tensor, target: Tensor) -> Tensor:
         """Of one part; the output is taken back to fp32 first."""
@@ -122,11 +125,11 @@ class Backward:
             return self._shared.no_sync()
         return contextlib.nullcontext()
 
-    def _replayed(self, x: Tensor, target: Tensor, word: int) -> Tensor:
+    def _replayed(self, step: int, x: Tensor, target: Tensor) -> Tensor:
         """The same step as one launch; captured on the first call."""
         if self._replay is None:
             self._replay = _Graph(self._network, self._loss, x, target)
-            torch.manual_seed(word)
+            self._draw(step, 0)
         return self._replay(x, target)
 
 
@@ -152,7 +155,8 @@ class _Graph:
         network.load_state_dict(kept)  # warming up moved the averages of batch norm
         network.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # the thread that reads ahead pins memory meanwhile; only this one's calls are captured
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._loss = loss(self._x, self._target)
             self._loss.backward()
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from srprune.core.artifact import atomic_path, canonical, digest
+from srprune.core.artifact import atomic_path, canonical, digest, first_difference
 from srprune.core.errors import ArtifactError, ArtifactMismatch
 
 State = dict[str, Any]
@@ -42,12 +42,13 @@ class Checkpoints:
 
     def save(self, step: int, state: State) -> None:
         """Write the state after ``step`` steps; a kill leaves the last ones whole."""
-        content = {"identity": canonical(dict(self.identity)), "step": step, **state}
         buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
-        torch.save(content, buffer)
+        torch.save({"identity": canonical(dict(self.identity)), "step": step, **state}, buffer)
+        content = buffer.getbuffer()
         path = self.folder / f"{step:09d}.pt"
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(buffer.getvalue() + digest(buffer.getvalue()).encode())
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            file.write(content)
+            file.write(digest(content).encode())
         files = self.files()
         own = files.index(path)  # newer ones were passed over, so they are damaged
         for other in files[:own] + files[own + self.keep :]:
@@ -67,11 +68,12 @@ class Checkpoints:
             state = _read(path)
             if state is None:
                 continue
-            if state["identity"] != canonical(dict(self.identity)):
+            here = canonical(dict(self.identity))
+            if state["identity"] != here:
+                what = first_difference(json.loads(state["identity"]), json.loads(here))
                 raise ArtifactMismatch(
-                    f"{path} belongs to another run: {self._difference(state['identity'])}. Choose "
-                    "another --workspace; or, with pretrain and train, another --name, or "
-                    "--restart to throw it away."
+                    f"{path} belongs to another run: {what}. Choose another --workspace; or, with "
+                    "pretrain and train, another --name, or --restart to throw it away."
                 )
             return state
         if files:
@@ -86,25 +88,6 @@ class Checkpoints:
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
-
-    def _difference(self, theirs: str) -> str:
-        """The first key in which the identity of a checkpoint differs, in words."""
-        there, here = flat(json.loads(theirs)), flat(json.loads(canonical(dict(self.identity))))
-        for key in [*here, *there]:
-            if there.get(key) != here.get(key):
-                return f"{key} {there.get(key)!r} there, {here.get(key)!r} asked for"
-        return "written by another version"
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
 
 
 def _read(path: Path) -> State | None:

@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from srprune.core.errors import UserError
+
 PATIENCE = timedelta(hours=6)  # the others wait while the first one validates
 
 
@@ -60,12 +62,22 @@ class World:
 
     @contextlib.contextmanager
     def in_turn(self) -> Iterator[None]:
-        """The first process runs what is inside, then all others do."""
+        """The first process runs what is inside, then all others do.
+
+        Raises:
+            UserError: in the others, where the first one failed; it says why.
+        """
         if not self.first:
-            self.wait()
-        yield
-        if self.first:
-            self.wait()
+            if self.gathered(False)[0]:
+                raise UserError("process 0 could not do its part; see what it says.")
+            yield
+            return
+        try:
+            yield
+        except Exception:  # not Ctrl-C, which has reached the others, too
+            self.gathered(True)
+            raise
+        self.gathered(False)
 
     def wait(self) -> None:
         """Go on when all have come here."""

@@ -16,6 +16,35 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 10  # a watcher sees new points this soon; TensorBoard itself reloads every 30 s
 
 
+class Log:
+    """What a run leaves behind for people: CSV files, and TensorBoard's where it is installed."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        """Open the logs; what was written after ``step`` is dropped."""
+        self._folder, self._step = folder, step
+        columns = ("step", "lr", "loss", "seconds", "patches_per_s")
+        self._train = CsvLog(folder / "log.csv", columns, step)
+        self._validation: CsvLog | None = None
+        self._scalars = Scalars(folder, step)
+
+    def train(self, done: int, lr: float, loss: float, seconds: float, pace: float) -> None:
+        """A row of ``log.csv``."""
+        self._train.add(done, f"{lr:.6g}", f"{loss:.8g}", f"{seconds:.2f}", f"{pace:.1f}")
+        self._scalars.add(done, "train", {"lr": lr, "loss": loss, "patches_per_s": pace})
+
+    def validation(self, done: int, figures: Mapping[str, float]) -> None:
+        """A row of ``validation.csv``, whose columns are the names of the figures."""
+        if self._validation is None:
+            columns = ("step", *figures)
+            self._validation = CsvLog(self._folder / "validation.csv", columns, self._step)
+        self._validation.add(done, *(f"{value:.6f}" for value in figures.values()))
+        self._scalars.add(done, "validation", figures)
+
+    def close(self) -> None:
+        """Write out what is left."""
+        self._scalars.close()
+
+
 class CsvLog:
     """Appends rows whose first column is the step."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from srprune.core.config import TrainConfig
 from srprune.core.errors import InputError, Stopped
@@ -23,7 +23,7 @@ from srprune.training.backward import Backward, Pairs
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.ema import MovingAverage
-from srprune.training.log import CsvLog, Scalars
+from srprune.training.log import Log
 from srprune.training.losses import LOSSES
 from srprune.training.optimizer import clip, make_optimizer
 from srprune.training.plan import StepPlan
@@ -148,7 +148,11 @@ def train(
             look = step == first or watch.due(done) or log_now or validate_now or save_now
             stop = look and not last and world.any(stopping())
             if look and (bad := watch.look()) is not None:
-                raise InputError(_diverged(bad, watch.last, config, saved, patches_at(bad)))
+                what = f"the loss is {watch.last}"
+                raise InputError(_diverged(what, bad, config, saved, patches_at(bad)))
+            if (validate_now or save_now or stop or last) and not _finite(parameters):
+                what = "the weights are no longer finite"  # a finite loss may have such gradients
+                raise InputError(_diverged(what, step, config, saved, patches_at(step)))
             seconds = time.perf_counter() - started
             if log_now and log:
                 mean = watch.sum / (done % LOG_EVERY or LOG_EVERY)
@@ -181,36 +185,11 @@ def train(
     return measured.eval()
 
 
-class Log:
-    """What a run leaves behind for people: CSV files, and TensorBoard's where it is installed."""
-
-    def __init__(self, folder: Path, step: int) -> None:
-        """Open the logs; what was written after ``step`` is dropped."""
-        self._folder, self._step = folder, step
-        columns = ("step", "lr", "loss", "seconds", "patches_per_s")
-        self._train = CsvLog(folder / "log.csv", columns, step)
-        self._validation: CsvLog | None = None
-        self._scalars = Scalars(folder, step)
-
-    def train(self, done: int, lr: float, loss: float, seconds: float, pace: float) -> None:
-        """A row of ``log.csv``."""
-        self._train.add(done, f"{lr:.6g}", f"{loss:.8g}", f"{seconds:.2f}", f"{pace:.1f}")
-        self._scalars.add(done, "train", {"lr": lr, "loss": loss, "patches_per_s": pace})
-
-    def validation(self, done: int, figures: Mapping[str, float]) -> None:
-        """A row of ``validation.csv``, whose columns are the names of the figures."""
-        if self._validation is None:
-            columns = ("step", *figures)
-            self._validation = CsvLog(self._folder / "validation.csv", columns, self._step)
-        self._validation.add(done, *(f"{value:.6f}" for value in figures.values()))
-        self._scalars.add(done, "validation", figures)
-
-    def close(self) -> None:
-        """Write out what is left."""
-        self._scalars.close()
+def _finite(parameters: Sequence[Tensor]) -> bool:
+    return bool(torch.stack([p.detach().isfinite().all() for p in parameters]).all())
 
 
-def _diverged(step: int, loss: float, config: TrainConfig, saved: int, patches: list[int]) -> str:
+def _diverged(what: str, step: int, config: TrainConfig, saved: int, patches: list[int]) -> str:
     """Why the run stops, in words."""
     ids = ", ".join(map(str, patches[:SHOWN])) + (", ..." if len(patches) > SHOWN else "")
     batch = f" (patches {ids})" if patches else ""
@@ -218,6 +197,6 @@ def _diverged(step: int, loss: float, config: TrainConfig, saved: int, patches: 
     scaled = config.compute.precision == "fp16"
     hint = " or choose compute.precision bf16" if scaled else ""
     return (
-        f"the loss is {loss} at step {step + 1}{batch}. Lower optimizer.lr "
+        f"{what} at step {step + 1}{batch}. Lower optimizer.lr "
         f"(now {config.optimizer.lr:g}){hint}; {kept}."
     )

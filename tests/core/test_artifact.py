@@ -25,6 +25,7 @@ from srprune.core.artifact import (
     check_parent,
     digest,
     fingerprint,
+    flat,
     read_header,
     read_table,
     write_json,
@@ -358,3 +359,20 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, what: str) -> None:
     )
     assert done.stdout.startswith(f"no space left to write {path}"), done.stderr
     assert path.read_text() == "old" and files(tmp_path) == ["a"]
+
+
+words = st.text("abc", min_size=1, max_size=3)
+plain = st.integers() | st.lists(st.integers(), max_size=2) | st.none()
+trees = st.recursive(plain, lambda inner: st.dictionaries(words, inner, max_size=3), max_leaves=9)
+
+
+@given(st.dictionaries(words, trees))
+def test_flat_has_every_leaf_under_its_path(tree: dict[str, Any]) -> None:
+    def paths(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
+        if isinstance(value, dict) and value:
+            return [leaf for key in value for leaf in paths(value[key], (*path, key))]
+        return [(path, value)]
+
+    expected = {".".join(path): value for path, value in paths(tree) if path}
+    assert flat(tree) == expected
+    assert list(flat(tree)) == list(expected)

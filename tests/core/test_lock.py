@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -131,3 +134,26 @@ def test_a_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), exclusive(tmp_path / "run"):
         1 / 0  # noqa: B018
     assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_comes_and_goes_has_never_two_holders(tmp_path: Path) -> None:
+    """The lock of a folder that was removed is worth nothing; each holder here removes its own."""
+    inside, most, held = 0, 0, 0
+
+    def work() -> None:
+        nonlocal inside, most, held
+        for _ in range(300):
+            with contextlib.suppress(InputError), exclusive(tmp_path / "run"):
+                inside += 1
+                held += 1
+                most = max(most, inside)
+                time.sleep(1e-5)
+                inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert held > 0
+    assert most == 1

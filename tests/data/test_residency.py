@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,8 @@ torch = pytest.importorskip("torch")
 from srprune.core.errors import InputError  # noqa: E402
 from srprune.core.patches import ImageRecord, PatchIndex  # noqa: E402
 from srprune.data.crops import DeviceCrops, HostCrops  # noqa: E402
-from srprune.data.residency import (  # noqa: E402
-    choose_residency,
-    free_memory,
-    free_on,
-    open_crops,
-)
+from srprune.data.memory import free_memory  # noqa: E402
+from srprune.data.residency import choose_residency, open_crops  # noqa: E402
 from srprune.images.grid import grid  # noqa: E402
 from srprune.images.store import PixelStore  # noqa: E402
 
@@ -100,42 +95,6 @@ def test_more_pixels_than_memory_are_refused(asked: str, device: Any) -> None:
 @pytest.mark.parametrize("device", [CPU, OTHER])
 def test_a_disk_holds_what_is_on_it(device: Any) -> None:
     assert choose_residency("disk", TOO_MUCH, device) == "disk"
-
-
-# --- free memory ---
-
-
-def test_free_memory_is_part_of_all_memory() -> None:
-    assert 0 < free_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_free_memory_is_what_linux_calls_available(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "MemTotal:  9000 kB\nMemFree:  2 kB\nMemAvailable:  7 kB\nHugePages_Total:  0\n"
-    monkeypatch.setattr(Path, "read_text", lambda self: text)
-    assert free_memory() == free_on(CPU) == 7 * 1024
-
-
-@pytest.mark.parametrize("text", [None, "", "MemTotal: 9 kB\n", "MemAvailable: much\n"])
-def test_elsewhere_half_of_all_memory_is_taken_for_free(
-    monkeypatch: pytest.MonkeyPatch, text: str | None
-) -> None:
-    def read_text(self: Path) -> str:
-        if text is None:
-            raise FileNotFoundError
-        return text
-
-    monkeypatch.setattr(Path, "read_text", read_text)
-    all_of_it = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    assert free_memory() == free_on(OTHER) == all_of_it // 2
-
-
-@NEEDS_CUDA
-def test_a_gpu_says_what_is_free() -> None:
-    free = free_on(CUDA)
-    assert 0 < free <= torch.cuda.get_device_properties(0).total_memory
-    assert choose_residency("auto", free // 4, CUDA) == "device"
-    with pytest.raises(InputError, match="residency is device"):
-        choose_residency("device", TOO_MUCH, CUDA)
 
 
 # --- opening ---

@@ -19,8 +19,9 @@ from srprune.core.yaml_file import load  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
-from srprune.stages.fit import Job, fit  # noqa: E402
+from srprune.stages.fit import Job, check_batch, fit  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
+from srprune.training.distributed import World  # noqa: E402
 
 CPU = torch.device("cpu")
 STEPS = 7
@@ -230,6 +231,13 @@ def test_batch_that_the_core_set_cannot_fill_is_refused(plan: Plan) -> None:
         fit(plan(patches=4, batch=5), device=CPU, progress=never)
     with pytest.raises(InputError, match=r"batch is 4, which cannot be cut into 3 equal parts"):
         fit(plan(batch=4, compute={"accumulate": 3}), device=CPU, progress=never)
+
+
+def test_a_graph_for_several_processes_is_refused(plan: Plan) -> None:
+    job = plan(compute={"cuda_graph": True})
+    check_batch(job)
+    with pytest.raises(InputError, match=r"compute.cuda_graph is for one process, and there are 2"):
+        check_batch(job, World(0, 2, 2))
 
 
 def test_crop_that_windows_do_not_divide_names_one_that_they_do(plan: Plan) -> None:

@@ -183,7 +183,7 @@ def test_parts_draw_what_the_whole_batch_draws(
     assert set(whole.unique().tolist()) <= {0.0, 1.0}
     taken = []
     for number, part in enumerate(x.chunk(parts)):
-        network.take_part(number, parts)
+        layer.part = (number, parts)
         taken.append(drawn(part))
     assert torch.equal(torch.cat(taken, 1), whole)
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
 from srprune.core.errors import ArtifactError, ArtifactMismatch, StorageError  # noqa: E402
 from srprune.models.build import build  # noqa: E402
-from srprune.training.checkpoints import Checkpoints, flat  # noqa: E402
+from srprune.training.checkpoints import Checkpoints  # noqa: E402
 
 IDENTITY = {"model": "fsrcnn", "seed": 0, "config": {"lr": 1e-3, "ema": None}, "parents": {}}
 
@@ -324,20 +322,3 @@ def test_the_order_of_the_keys_does_not_matter(checkpoints: Checkpoints) -> None
 def test_how_many_are_kept_is_no_part_of_the_identity(checkpoints: Checkpoints) -> None:
     checkpoints.save(2, {"loss_sum": 0.0})
     assert Checkpoints(checkpoints.folder, IDENTITY, keep=5).load() is not None
-
-
-words = st.text("abc", min_size=1, max_size=3)
-plain = st.integers() | st.lists(st.integers(), max_size=2) | st.none()
-trees = st.recursive(plain, lambda inner: st.dictionaries(words, inner, max_size=3), max_leaves=9)
-
-
-@given(st.dictionaries(words, trees))
-def test_flat_has_every_leaf_under_its_path(tree: dict[str, Any]) -> None:
-    def paths(value: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Any]]:
-        if isinstance(value, dict) and value:
-            return [leaf for key in value for leaf in paths(value[key], (*path, key))]
-        return [(path, value)]
-
-    expected = {".".join(path): value for path, value in paths(tree) if path}
-    assert flat(tree) == expected
-    assert list(flat(tree)) == list(expected)

@@ -23,7 +23,7 @@ import json, math, sys, time
 from pathlib import Path
 import torch
 from srprune.core.config import TrainConfig
-from srprune.core.errors import InputError, Stopped
+from srprune.core.errors import InputError, Stopped, UserError
 from srprune.models import MODELS
 from srprune.models.build import build
 from srprune.models.network import RandomLayer
@@ -115,6 +115,13 @@ with joined(device) as world:
         if world.first:
             time.sleep(0.3)
             (folder / "made").touch()
+    try:
+        with world.in_turn():
+            if world.first:
+                raise InputError("no space")
+            told["went on"] = True
+    except UserError as error:
+        told["failed"] = f"{type(error).__name__}: {error}"
     told["runs"] = {
         "plain": run(world, "plain"),
         "parts": run(world, "parts", accumulate=2),
@@ -197,6 +204,14 @@ def test_what_processes_tell_each_other(told: list[dict[str, Any]]) -> None:
 
 def test_the_first_process_goes_before_the_others(told: list[dict[str, Any]]) -> None:
     assert [each["found"] for each in told] == [False, True]
+
+
+def test_where_the_first_process_fails_the_others_do_not_go_on(told: list[dict[str, Any]]) -> None:
+    assert [each["failed"] for each in told] == [
+        "InputError: no space",
+        "UserError: process 0 could not do its part; see what it says.",
+    ]
+    assert not any("went on" in each for each in told)
 
 
 @pytest.mark.parametrize(

@@ -688,6 +688,21 @@ def test_of_many_patches_some_are_named(tmp_path: Path) -> None:
     assert "16" not in str(caught.value)
 
 
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    """The loss of the last step is finite, its update is not: the next loss would show it."""
+    settings = config(optimizer={"name": "sgd", "lr": 1e38}, checkpoints={"every": 1})
+    for steps in (1, 2):
+        folder = tmp_path / str(steps)
+        with pytest.raises(InputError) as caught:
+            run(srcnn(), folder, steps, spoiled(1e18, 0), settings=settings,
+                patches_at=lambda step: [step, 70])  # fmt: skip
+        assert str(caught.value) == (
+            "the weights are no longer finite at step 1 (patches 0, 70). Lower optimizer.lr "
+            "(now 1e+38); there is no checkpoint."
+        )
+        assert saved(folder) == []
+
+
 def test_a_loss_that_fp16_cannot_hold_hints_at_bf16(tmp_path: Path) -> None:
     settings = config(compute={"precision": "fp16"})
     with pytest.raises(InputError, match=r"or choose compute.precision bf16; there is no"):
