@@ -34,7 +34,7 @@ from importlib import import_module
 from srprune.cli.main import COMMANDS, main
 for target in COMMANDS.values():
     import_module(target.split(":")[0])
-import srprune.cli.say, srprune.stages.chain, srprune.stages.preview
+import srprune.stages.chain, srprune.stages.preview
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()

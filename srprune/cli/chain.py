@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from srprune.cli import options
-from srprune.cli.pipeline import CORES
 from srprune.cli.progress import Bars
 from srprune.cli.signals import terminated
 from srprune.core.configs import find_config
@@ -17,13 +16,7 @@ from srprune.core.workspace import DEFAULT, VARIABLE, Workspace
 @click.command()
 @click.argument("config")
 @options.overrides
-@click.option(
-    "--workers",
-    default=CORES,
-    show_default="cores",
-    type=click.IntRange(min=1),
-    help="Threads for decoding.",
-)
+@options.workers
 @options.roots
 @options.device
 @click.option(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +15,9 @@ from srprune.cli.progress import Bars
 from srprune.core.workspace import Workspace
 
 if TYPE_CHECKING:
+    from srprune.core.results import EvalTable
     from srprune.models.restorer import Precision
+    from srprune.stages.evaluate import TilingCheck
 
 
 @click.command("eval")
@@ -85,7 +90,6 @@ def evaluate(
       srprune eval --self-ensemble --tile 256
       srprune eval 001_classicalSR_DIV2K_s48w8_SwinIR-M_x2.pth
     """
-    from srprune.cli import say
     from srprune.models.device import pick_device
     from srprune.models.inference import Inference
     from srprune.stages import evaluate as stage
@@ -98,7 +102,7 @@ def evaluate(
         if check_tiling:
             plain = stage.open_candidates(models, workspace, scale, where)
             checks = [stage.check_tiling(c, found, how, device=where, progress=bars) for c in plain]
-            say.checked(checks, as_json)
+            _say_checks(checks, as_json)
             return
         tables = [
             stage.evaluate_model(
@@ -113,4 +117,51 @@ def evaluate(
             )
             for candidate in stage.open_candidates(models, workspace, scale, where, how)
         ]
-    say.measured(tables, per_image, as_json)
+    _say(tables, per_image, as_json)
+
+
+def _say(tables: Sequence[EvalTable], per_image: bool, as_json: bool) -> None:
+    """After ``eval``."""
+    from srprune.reporting.tables import evaluation_table, json_text
+
+    if as_json:
+        texts = [json_text(table.rows, table.header) for table in tables]
+        click.echo(json.dumps([json.loads(text) for text in texts], indent=1))
+        return
+    for table in tables:
+        click.echo(evaluation_table(table.rows, per_image=per_image))
+        if how := table.header.params.get("inference"):
+            click.echo(f"restored with {_options(how)}")
+        click.echo()
+
+
+def _say_checks(checks: Sequence[TilingCheck], as_json: bool) -> None:
+    """After ``eval --check-tiling``."""
+    from srprune.images.benchmarks import title_of
+
+    if as_json:
+        facts = [{**asdict(check), "covered": check.covered} for check in checks]
+        click.echo(json.dumps(facts, indent=1))
+        return
+    for check in checks:
+        click.echo(
+            f"model {check.model}   scale x{check.scale}   {_options(asdict(check.inference))}"
+        )
+        if check.radius is None:
+            click.echo("the network may see the whole image: no overlap is sure to cover that")
+        else:
+            verb = "covers" if check.covered else "does not cover"
+            click.echo(f"the overlap {verb} the {check.radius} LR px that the network sees")
+        width = max(len(gap.image) for gap in check.gaps)
+        for gap in check.gaps:
+            title = title_of(gap.benchmark)
+            click.echo(f"{title}  {gap.image:<{width}}  largest difference {gap.difference:.1e}")
+        click.echo()
+
+
+def _options(how: dict[str, Any]) -> str:
+    """The fields of an Inference that are not the defaults, in words."""
+    words = [f"tiles of {how['tile']} LR px, overlap {how['overlap']}"] if how["tile"] else []
+    words += ["self-ensemble"] if how["self_ensemble"] else []
+    words += [how["precision"]] if how["precision"] != "fp32" else []
+    return "; ".join(words)

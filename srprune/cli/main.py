@@ -34,15 +34,15 @@ SURROUNDINGS = {
 
 # In the order of the pipeline, which is the order of --help.
 COMMANDS = {
-    "extract": "srprune.cli.pipeline:extract",
-    "pretrain": "srprune.cli.pipeline:pretrain",
-    "score": "srprune.cli.pipeline:score",
-    "select": "srprune.cli.pipeline:select",
-    "train": "srprune.cli.pipeline:train",
+    "extract": "srprune.cli.extract:extract",
+    "pretrain": "srprune.cli.pretrain:pretrain",
+    "score": "srprune.cli.score:score",
+    "select": "srprune.cli.select:select",
+    "train": "srprune.cli.train:train",
     "eval": "srprune.cli.evaluate:evaluate",
     "run": "srprune.cli.chain:run",
     "inspect": "srprune.cli.inspect:inspect",
-    "list": "srprune.cli.inspect:list_names",
+    "list": "srprune.cli.list_names:list_names",
     "doctor": "srprune.cli.doctor:doctor",
 }
 

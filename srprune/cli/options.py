@@ -43,6 +43,13 @@ scale = click.option(
     "--scale", type=int, callback=lambda c, p, v: check_scale(v), help="2, 3 or 4."
 )
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+workers = click.option(
+    "--workers",
+    default=os.cpu_count() or 1,
+    show_default="cores",
+    type=click.IntRange(min=1),
+    help="Threads for decoding.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 overrides = click.option(
     "--set",

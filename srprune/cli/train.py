@@ -1,0 +1,123 @@
+"""``train``: a network on a core-set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from srprune.cli import options
+from srprune.cli.progress import Bars
+from srprune.cli.signals import terminated
+from srprune.cli.training import planned, trained
+from srprune.core.configs import find_config
+from srprune.core.errors import MissingDependency
+from srprune.core.workspace import Workspace
+
+if TYPE_CHECKING:
+    from srprune.stages.fit import Job
+
+
+@click.command()
+@click.option("--config", required=True, help="Training config, such as fsrcnn_x2.yaml.")
+@click.option(
+    "--coreset",
+    type=click.Path(path_type=Path),
+    help="Core-set file to train on, instead of the config's pruning.",
+)
+@click.option("--name", help="Of the run. [default: CONFIG__CORE-SET__seedN]")
+@click.option("--init", metavar="RUN|FILE", help="Weights to start from; the same as init.weights.")
+@click.option("--dry-run", is_flag=True, help="Print config and steps, and stop.")
+@options.overrides
+@options.going_on
+@options.roots
+@options.device
+@options.workspace
+def train(
+    config: str,
+    coreset: Path | None,
+    name: str | None,
+    init: str | None,
+    dry_run: bool,
+    overrides: tuple[str, ...],
+    resume: bool,
+    restart: bool,
+    roots: list[Path],
+    device: str,
+    workspace: Workspace,
+) -> None:
+    """Train a network on a core-set, step-matched to the full set or not.
+
+    The config's pruning names the core-set; it is made from the scores if it is not there yet.
+
+    \b
+    Example:
+      srprune train --config fsrcnn_x2.yaml
+      srprune train --config fsrcnn_x2.yaml --set pruning.ratio=1 --set pruning.offset=0
+    """
+    from srprune.core.config import TrainConfig
+    from srprune.core.yaml_file import dump, load
+    from srprune.models.device import pick_device
+    from srprune.stages.fit import fit
+    from srprune.stages.train import curves, plan_training, preview, shared_images, validation
+    from srprune.training.distributed import joined
+
+    if init:
+        overrides = (*overrides, f"init.weights={json.dumps(init)}")
+    settings = load(find_config(config), TrainConfig, overrides)
+    where = pick_device(device)
+    with joined(where) as world, Bars(shown=world.first) as bars, terminated() as stopping:
+        with world.in_turn():  # the first one makes what is missing, the others find it
+            job = plan_training(
+                settings,
+                workspace,
+                stem=Path(config).stem,
+                name=name,
+                coreset=coreset,
+                progress=bars,
+            )
+        measure = validation(settings, roots, where)
+        if world.first:
+            if dry_run:
+                click.echo(dump(settings))
+            planned(job, where, world)
+            _warn(job, shared_images(job, roots))
+        if dry_run:
+            return
+        fit(
+            job,
+            device=where,
+            world=world,
+            resume=resume,
+            restart=restart,
+            validate=measure,
+            stopping=stopping,
+            progress=bars,
+        )
+    if not world.first:
+        return
+    trained(job)
+    pictures: dict[str, Callable[[], Path | None]] = {
+        "preview": lambda: preview(job, roots, where),
+        "curves": lambda: curves(job),
+    }
+    for what, draw in pictures.items():
+        try:
+            picture = draw()
+            click.echo(f"{what}: {picture}" if picture else f"no {what}: nothing was measured")
+        except MissingDependency as error:
+            click.echo(f"no {what}: {error}")
+
+
+def _warn(job: Job, images: Sequence[str]) -> None:
+    """Before training starts, where the validation benchmark holds training images."""
+    if images:
+        names = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")
+        click.echo(
+            f"warning: {len(images)} images of the benchmark {job.config.validation.benchmark} are "
+            f"also in the core-set ({names}); its figures say nothing about other images.",
+            err=True,
+        )
