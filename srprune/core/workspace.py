@@ -45,6 +45,14 @@ class Workspace:
         """A score table, such as ``mse_x2``."""
         return self.root / "scores" / f"{name}.parquet"
 
+    def error_maps(self, name: str) -> Path:
+        """Where the error of a score table is, within each patch; by the table's name."""
+        return self.root / "error_maps" / f"{name}.parquet"
+
+    def features(self, name: str) -> Path:
+        """A table of features, one vector a patch."""
+        return self.root / "features" / f"{name}.parquet"
+
     def coreset(self, name: str) -> Path:
         """A core-set, such as ``des_r0.50_o0.05__mse_x2``."""
         return self.root / "coresets" / f"{name}.parquet"
