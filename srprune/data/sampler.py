@@ -7,6 +7,9 @@ crop of it. Epoch follows epoch as one endless stream, and step k takes the crop
 What a patch shows in an epoch, and which of two patches comes first, depends on the seed, the epoch
 and the patches themselves, not on what else is in the core-set. So runs on different core-sets
 share as much chance as they can, and their difference is sharper.
+
+Patches with weights are drawn one by one, with replacement, each as often as its weight says; as
+many draws as there are patches count as an epoch.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from srprune.core.errors import InputError
 from srprune.core.seeding import hashed
 
 Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class CropSampler:
         lr_patch: int,
         lr_crop: int,
         augment: bool,
+        weights: Floats | None = None,
     ) -> None:
         """Make a sampler.
 
@@ -63,6 +68,8 @@ class CropSampler:
             lr_patch: side of a patch, LR px.
             lr_crop: side of a crop, LR px.
             augment: draw flips and quarter turns.
+            weights: (kept,) above 0, how often a patch is drawn beside the others; None draws each
+                once an epoch.
 
         Raises:
             InputError: crops larger than patches.
@@ -72,6 +79,7 @@ class CropSampler:
         self._seed, self._batch, self._augment = seed, batch, augment
         self._positions = np.uint64(lr_patch - lr_crop + 1)
         self._orders: dict[int, Ints] = {}
+        self._ends = None if weights is None else np.cumsum(weights) / np.sum(weights)
 
     def at(self, step: int, part: int = 0, parts: int = 1) -> Picks:
         """The crops of a step, counted from 0, or one of ``parts`` equal parts of them.
@@ -83,16 +91,31 @@ class CropSampler:
         """
         share = self._batch // parts
         first = step * self._batch + part * share
-        epoch_B, rank_B = np.divmod(np.arange(first, first + share), len(self._patch_ids))
-        place_B = np.empty(share, dtype=np.int64)
-        for epoch in range(int(epoch_B[0]), int(epoch_B[-1]) + 1):
-            now = epoch_B == epoch
-            place_B[now] = self._order(epoch)[rank_B[now]]
+        draw_B = np.arange(first, first + share)
+        if self._ends is None:
+            visit_B, place_B = self._in_turn(draw_B)
+        else:  # a patch may come twice an epoch: each draw is a visit of its own
+            visit_B, place_B = draw_B, self._by_weight(draw_B, self._ends)
         patch_B = self._patch_ids[place_B]
-        bits_B = hashed(self._seed, "data.crops", epoch_B, patch_B)
+        bits_B = hashed(self._seed, "data.crops", visit_B, patch_B)
         top_B, left_B = self._position(bits_B), self._position(bits_B >> np.uint64(24))
         turn_B = (bits_B >> np.uint64(48) & np.uint64(7)).astype(np.int64) * self._augment
         return Picks(patch_B, place_B, top_B, left_B, turn_B)
+
+    def _in_turn(self, draw_B: Ints) -> tuple[Ints, Ints]:
+        """Epochs and places of draws where each patch comes once an epoch."""
+        epoch_B, rank_B = np.divmod(draw_B, len(self._patch_ids))
+        place_B = np.empty_like(draw_B)
+        for epoch in range(int(epoch_B[0]), int(epoch_B[-1]) + 1):
+            now = epoch_B == epoch
+            place_B[now] = self._order(epoch)[rank_B[now]]
+        return epoch_B, place_B
+
+    def _by_weight(self, draw_B: Ints, ends: Floats) -> Ints:
+        """Places of draws by weight."""
+        chance_B = (hashed(self._seed, "data.draws", draw_B) >> np.uint64(11)) * 2.0**-53
+        # rounding may leave the last end a little below 1
+        return np.minimum(np.searchsorted(ends, chance_B, side="right"), len(ends) - 1)
 
     def _position(self, bits_B: npt.NDArray[np.uint64]) -> Ints:
         """A corner of the crop, from 24 random bits."""

@@ -288,3 +288,45 @@ def test_a_crop_larger_than_the_patch_names_the_largest() -> None:
     with pytest.raises(InputError, match="lr_crop is 13 px") as caught:
         sampler(range(3), lr_crop=13)
     assert "at most 12" in str(caught.value)
+
+
+# --- weights ---
+
+
+def weighted(weights: Sequence[float], **changes: Any) -> CropSampler:
+    ids = np.arange(len(weights)) * 3 + 1
+    return sampler(ids, weights=np.array(weights, dtype=np.float64), **changes)
+
+
+def test_patches_are_drawn_as_often_as_their_weights_say() -> None:
+    weights = np.array([0.1, 4.0, 1.0, 0.4, 2.5])
+    patch_B = weighted(weights, batch=20_000).at(0).patch_B
+    found = np.bincount((patch_B - 1) // 3, minlength=5)
+    assert chisquare(found, 20_000 * weights / weights.sum()).pvalue > UNLIKELY
+    places = weighted(weights, batch=50).at(3)
+    assert np.array_equal(places.patch_B, places.place_B * 3 + 1)
+
+
+def test_each_draw_by_weight_shows_another_crop() -> None:
+    """Of one patch alone every visit is a repetition, which an epoch knows nothing of."""
+    picks = weighted([2.0], batch=2000, lr_patch=20).at(0)
+    seen = counts(picks.top_B, picks.left_B, picks.turn_B)
+    assert seen.shape == (13, 13, 8)
+    assert chisquare(seen.ravel()).pvalue > UNLIKELY
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=20),
+    st.integers(0, 10**6),
+    st.sampled_from([1, 2, 3, 6]),
+)
+def test_parts_of_a_weighted_step_are_the_step(weights: list[float], step: int, parts: int) -> None:
+    crops = weighted(weights, batch=6)
+    whole = crops.at(step)
+    assert equal(joined([crops.at(step, part, parts) for part in range(parts)]), whole)
+    assert equal(weighted(np.array(weights) * 7.5, batch=6).at(step), whole)  # shares count
+
+
+def test_weights_far_apart_never_draw_a_place_that_is_not_there() -> None:
+    ends = weighted([1.0] * 3 + [1e-300], batch=10_000).at(1).place_B
+    assert ends.max() == 2
