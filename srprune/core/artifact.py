@@ -75,7 +75,7 @@ def fingerprint(
     kind: str, parents: Mapping[str, str], params: Mapping[str, Any], columns: Columns
 ) -> str:
     """Fingerprint of an artifact's content; column order matters, dtype and bytes count."""
-    parts: list[bytes | str] = [
+    parts: list[memoryview | str] = [
         kind,
         str(FORMAT),
         canonical(dict(parents)),
@@ -86,7 +86,7 @@ def fingerprint(
             parts += [name, "text", "\0".join(map(str, column))]
         else:
             little = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<"))
-            parts += [name, little.dtype.str, little.tobytes()]
+            parts += [name, little.dtype.str, memoryview(little.reshape(-1).view(np.uint8))]
     return digest(*parts)
 
 
@@ -252,12 +252,11 @@ def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any
     if header.kind != kind:
         raise ArtifactError(f"{path} holds a {header.kind}; a {kind} was expected.")
     try:
+        columns = {}
         with pq.ParquetFile(path) as file:  # pq.read_table loads pyarrow.dataset, 0.2 s
-            table = file.read()
-        columns = {
-            name: np.asarray(table.column(name).to_numpy(zero_copy_only=False))
-            for name in table.column_names
-        }
+            for name in file.schema_arrow.names:  # one by one: copies of all take twice the room
+                column = file.read(columns=[name]).column(name)
+                columns[name] = np.asarray(column.to_numpy(zero_copy_only=False))
     except _DAMAGE as error:
         raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
     if fingerprint(kind, header.parents, header.params, columns) != header.fingerprint:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from srprune.core.artifact import Header, check_parent, read_table, write_table
 from srprune.core.errors import ArtifactError, InputError
+from srprune.core.score_parts import read_parts
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,17 @@ class ScoreTable:
     def read(cls, path: Path, patches: str | None = None) -> ScoreTable:
         """Read a table; with ``patches``, only if it was made from that patch index.
 
+        Args:
+            path: a file, or the folder of a table in parts (:mod:`srprune.core.score_parts`).
+            patches: fingerprint of the patch index.
+
         Raises:
-            MissingArtifact: there is no such file.
+            MissingArtifact: there is no such file, or not all of its parts.
             ArtifactError: it is damaged or of another kind.
             ArtifactMismatch: it was made from another patch index.
             InputError: a score is NaN or infinite.
         """
-        header, columns = read_table(path, "ScoreTable")
+        header, columns = read_parts(path) if path.is_dir() else read_table(path, "ScoreTable")
         if patches is not None:
             remedy = f"Run 'srprune score --method {header.params['method']} --restart'."
             check_parent(path, header, "patches", patches, remedy)
