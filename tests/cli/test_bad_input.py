@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file
 
 from srprune.core.artifact import read_header, write_table
 
@@ -237,6 +238,18 @@ def test_train_on_a_full_disk_names_the_file(refused, prepared, tiny, limit, eve
     said = refused(*tiny.train, *options, file_limit=limit)
     assert f"no space left to write workspace/runs/new/{file}" in said
     assert not (prepared / "runs" / "new" / "weights.safetensors").exists()
+
+
+def test_train_ends_as_ever_when_the_disk_has_room_again(cli, refused, prepared, tiny):
+    options = ("--set", "checkpoints.every=5", "--set", "checkpoints.keep=3")
+    cli(*tiny.train, "--name", "whole", *options)
+    refused(*tiny.train, "--name", "new", *options, file_limit=30_000)
+    cli(*tiny.train, "--name", "new", *options, "--resume")
+    whole, new = (
+        load_file(prepared / "runs" / name / "weights.safetensors") for name in ("whole", "new")
+    )
+    assert whole.keys() == new.keys()
+    assert all(np.array_equal(whole[name], new[name]) for name in whole)
 
 
 def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
