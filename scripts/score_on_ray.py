@@ -88,7 +88,7 @@ class Score:
                 workspace,
                 method=settings["method"],
                 scale=settings["scale"],
-                scorer=settings["scorer"],
+                scorers=[settings["scorer"]] if settings["scorer"] else (),
                 device="cpu" if settings["gpus"] == 0 else "cuda",
             )
             (image,) = index.images

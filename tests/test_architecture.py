@@ -12,10 +12,11 @@ import click
 import pytest
 
 from srprune.cli.main import COMMANDS
+from srprune.exports import EXPORTS
+from srprune.images.descriptors import FEATURES
 from srprune.models import MODELS
 from srprune.scoring import BY_RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
-from srprune.stages.coresets import UNRANKED
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,11 +34,19 @@ def test_the_contracts_of_the_packages_are_kept():
     assert "0 broken" in done.stdout
 
 
-@pytest.mark.parametrize("table", [MODELS, SCORERS, RULES], ids=lambda table: table.kind)
+TABLES = [MODELS, SCORERS, RULES, EXPORTS]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
 def test_every_name_of_a_table_loads(table):
     assert len(table) > 0
     for name in table:
         assert callable(table.load(name)), name
+
+
+def test_every_feature_has_columns():
+    for name in FEATURES:
+        assert FEATURES.load(name).names
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -50,4 +59,3 @@ def test_every_command_loads_under_its_name(name):
 
 def test_special_names_stand_in_the_tables():
     assert set(BY_RECONSTRUCTION) <= set(SCORERS)
-    assert set(UNRANKED) <= set(RULES)

@@ -48,9 +48,19 @@ def loads_torch(folder: Path, *arguments: str) -> bool:
         "list rules",
         "list benchmarks",
         "list configs",
+        "list exports",
+        "list datasets",
+        "inspect",
+        "inspect mse_x2",
+        "inspect {0} {0}",
+        "report",
+        "export --to list",
+        "download --dry-run set5",
+        "completion bash",
     ],
 )
 def test_a_light_command_leaves_torch_out(prepared, command):
+    command = command.format("des_r0.50_o0.05__mse_x2")
     assert not loads_torch(prepared.parent, *command.split())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,20 +14,38 @@ from srprune.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from srprune.core.patches import PatchIndex
+    from srprune.core.progress import Progress
+    from srprune.images.subimages import SubImages
+
+SUB_IMAGES, META_INFO = "folder-of-subimages", "basicsr-meta"
 
 
 @click.command()
 @click.argument("images")
-@click.option("--size", default=480, show_default=True, help="Side of a patch, HR px.")
-@click.option("--stride", default=240, show_default=True, help="Distance of patches, HR px.")
+@click.option("--size", type=int, help="Side of a patch, HR px. [default: 480]")
+@click.option("--stride", type=int, help="Distance of patches, HR px. [default: 240]")
+@click.option(
+    "--from",
+    "cut",
+    type=click.Choice([SUB_IMAGES, META_INFO]),
+    help="Take files that are cut already, each as one patch: all of the folder, or those of "
+    "--meta-info.",
+)
+@click.option(
+    "--meta-info",
+    type=click.Path(path_type=Path),
+    help=f"BasicSR's list of files, for --from {META_INFO}.",
+)
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
 @click.option("--write-patches", is_flag=True, help="Also write every patch as a PNG file.")
 @options.workers
 @options.workspace
 def extract(
     images: str,
-    size: int,
-    stride: int,
+    size: int | None,
+    stride: int | None,
+    cut: str | None,
+    meta_info: Path | None,
     skip_bad: bool,
     write_patches: bool,
     workers: int,
@@ -41,16 +60,30 @@ def extract(
     Example:
       srprune extract DIV2K_train_HR
       srprune extract photos --size 96 --stride 48
+      srprune extract DIV2K_train_HR_sub --from folder-of-subimages
     """
     from srprune.core.config import ExtractConfig
     from srprune.stages.extract import ImageSource
     from srprune.stages.extract import extract as stage
 
-    config = ExtractConfig.model_construct(size=size, stride=stride)  # the stage checks
+    if cut is None and meta_info is not None:
+        raise click.UsageError(f"--meta-info goes with --from {META_INFO}.")
     with Bars() as bars:
+        if cut is None:
+            source = ImageSource.find(images)
+        else:
+            if size is not None or stride is not None:
+                raise click.UsageError("with --from, --size and --stride are those of the files.")
+            found = _sub_images(cut, Path(images), meta_info, workers, bars)
+            source = ImageSource(Path(images), found.names)
+            size = stride = found.size
+        defaults = ExtractConfig()
         index = stage(
-            ImageSource.find(images),
-            config,
+            source,
+            ExtractConfig.model_construct(  # the stage checks
+                size=defaults.size if size is None else size,
+                stride=defaults.stride if stride is None else stride,
+            ),
             workspace,
             skip_bad=skip_bad,
             write_patches=write_patches,
@@ -58,6 +91,21 @@ def extract(
             progress=bars,
         )
     _say(index, workspace)
+
+
+def _sub_images(
+    cut: str, folder: Path, meta_info: Path | None, workers: int, progress: Progress
+) -> SubImages:
+    """The files that ``--from`` asks for."""
+    from srprune.images.subimages import sub_images_of_folder, sub_images_of_meta_info
+
+    if cut == SUB_IMAGES:
+        if meta_info is not None:
+            raise click.UsageError(f"--meta-info goes with --from {META_INFO}.")
+        return sub_images_of_folder(folder, workers=workers, progress=progress)
+    if meta_info is None:
+        raise click.UsageError(f"--from {META_INFO} needs --meta-info FILE.")
+    return sub_images_of_meta_info(folder, meta_info, workers=workers, progress=progress)
 
 
 def _say(index: PatchIndex, workspace: Workspace) -> None:

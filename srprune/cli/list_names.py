@@ -1,44 +1,96 @@
-"""``list``: which names there are. Only the facts of the models load torch."""
+"""``list``: which names there are, a line about each. Only the facts of the models load torch."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import click
 
 from srprune.cli import options
 
 
+def _scorers() -> dict[str, str]:
+    from srprune.core.explained import explained
+    from srprune.scoring import SCORERS
+
+    return explained(SCORERS)
+
+
+def _rules() -> dict[str, str]:
+    from srprune.core.explained import explained
+    from srprune.selection import RULES
+
+    return explained(RULES)
+
+
+def _exports() -> dict[str, str]:
+    from srprune.core.explained import explained
+    from srprune.exports import EXPORTS
+
+    return explained(EXPORTS)
+
+
+def _benchmarks() -> dict[str, str]:
+    from srprune.images.benchmarks import BENCHMARKS, PHOTOS, PHOTOS_HELD_OUT, PHOTOS_TITLE
+
+    names = {
+        name: f"{spec.title}, {spec.num_images} images: {spec.about}"
+        for name, spec in BENCHMARKS.items()
+    }
+    about = f"{PHOTOS_TITLE}, {len(PHOTOS_HELD_OUT)} images: inside scikit-image, always there"
+    return {**names, PHOTOS: about}
+
+
+def _configs() -> dict[str, str]:
+    from srprune.core.configs import find_config, known_configs
+    from srprune.core.explained import first_comment
+
+    return {name: first_comment(find_config(name)) for name in known_configs()}
+
+
+def _datasets() -> dict[str, str]:
+    from srprune.images.datasets import DATASETS
+
+    return {name: f"{dataset.title}: {dataset.terms}" for name, dataset in DATASETS.items()}
+
+
+LISTS: dict[str, Callable[[], dict[str, str]]] = {
+    "scorers": _scorers,
+    "rules": _rules,
+    "exports": _exports,
+    "benchmarks": _benchmarks,
+    "datasets": _datasets,
+    "configs": _configs,
+}
+
+
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", "scorers", "rules", "benchmarks", "configs"]))
+@click.argument("what", type=click.Choice(["models", *LISTS]))
 @options.as_json
 def list_names(what: str, as_json: bool) -> None:
-    """List the names that options and configs take; of models, the facts, too.
+    """List the names that options and configs take, a line about each.
 
-    Parameters and FLOPs are those at x2, the latter for 1280x720 px of SR and two a multiply-add;
-    the receptive field is the side of the square of LR px that decides a pixel.
+    Of models it tells the facts. Parameters and FLOPs are those at x2, the latter for 1280x720 px
+    of SR and two a multiply-add; the receptive field is the side of the square of LR px that
+    decides a pixel.
 
     \b
     Example:
       srprune list rules
       srprune list models --json
     """
-    from srprune.core.configs import known_configs
-    from srprune.images.benchmarks import BENCHMARKS, PHOTOS
-    from srprune.scoring import SCORERS
-    from srprune.selection import RULES
-
     if what == "models":
         facts = _model_facts()
         click.echo(json.dumps(facts, indent=1) if as_json else _aligned(facts))
         return
-    names = {
-        "scorers": sorted(SCORERS),
-        "rules": sorted(RULES),
-        "benchmarks": [*BENCHMARKS, PHOTOS],
-        "configs": known_configs(),
-    }[what]
-    click.echo(json.dumps(names) if as_json else "\n".join(names))
+    names = LISTS[what]()
+    if as_json:
+        click.echo(json.dumps(names, indent=1))
+        return
+    width = max(map(len, names))
+    for name, about in names.items():
+        click.echo(f"{name:{width}}  {about}".rstrip())
 
 
 def _model_facts() -> list[dict[str, object]]:

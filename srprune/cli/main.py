@@ -1,7 +1,7 @@
 """The command ``srprune``: a lazy group of commands, and the one place where errors end.
 
-Exit status: 0 fine, 1 our fault, 2 usage or input, 130 interrupted (Ctrl-C), 143
-stopped (SIGTERM) with a checkpoint.
+Exit status: 0 fine, 1 our fault, 2 usage or input, 130 interrupted (Ctrl-C), 141 nobody reads
+what is printed, 143 stopped (SIGTERM) with a checkpoint.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from typing import Any, NoReturn
 
 import click
 
+from srprune.cli import completion
+from srprune.cli.completion import PROGRAM
 from srprune.core.errors import SrpruneError
 from srprune.core.names import unknown
 from srprune.core.provenance import version
 
 INTERRUPTED = 130
+UNREAD = 141
 
 # What the file system may refuse; a stage that knows more about it says it in better words.
 SURROUNDINGS = {
@@ -41,9 +44,14 @@ COMMANDS = {
     "train": "srprune.cli.train:train",
     "eval": "srprune.cli.evaluate:evaluate",
     "run": "srprune.cli.chain:run",
+    "report": "srprune.cli.report:report",
+    "export": "srprune.cli.export:export",
+    "import": "srprune.cli.import_list:import_list",
+    "download": "srprune.cli.download:download",
     "inspect": "srprune.cli.inspect:inspect",
     "list": "srprune.cli.list_names:list_names",
     "doctor": "srprune.cli.doctor:doctor",
+    "completion": "srprune.cli.completion:completion",
 }
 
 
@@ -61,7 +69,17 @@ class LazyGroup(click.Group):
         module, attribute = COMMANDS[cmd_name].split(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
+        if ctx.resilient_parsing:  # a shell asks what fits behind the cursor
+            completion.know_names(command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; where nobody reads on, as in '| head -1', end without a word."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click itself would exit with 1, which means a fault of ours
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left goes here
+            return UNREAD
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -84,8 +102,10 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; every error ends here as one clear line."""
+    if completion.asked():
+        sys.exit(completion.answer(cli))
     try:
-        status: Any = cli.main(standalone_mode=False)
+        status: Any = cli.main(prog_name=PROGRAM, standalone_mode=False)
     except SrpruneError as error:
         _fail(str(error), error.exit_status)
     except click.ClickException as error:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
 from srprune.cli.signals import terminated
-from srprune.cli.training import planned, trained
+from srprune.cli.training import plan_of, result_of, say_json, say_plan, say_result
 from srprune.core.configs import find_config
 from srprune.core.workspace import Workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()
@@ -23,6 +18,7 @@ if TYPE_CHECKING:
 @options.scale
 @options.overrides
 @options.going_on
+@options.as_json
 @options.device
 @options.workspace
 def pretrain(
@@ -32,6 +28,7 @@ def pretrain(
     overrides: tuple[str, ...],
     resume: bool,
     restart: bool,
+    as_json: bool,
     device: str,
     workspace: Workspace,
 ) -> None:
@@ -57,9 +54,10 @@ def pretrain(
     with joined(where) as world, Bars(shown=world.first) as bars, terminated() as stopping:
         with world.in_turn():
             job = plan_pretraining(settings, workspace, name=name, progress=bars)
-        if world.first:
-            planned(job, where, world)
-        fit(
+        plan = plan_of(job, where, world) if world.first else {}
+        if world.first and not as_json:
+            say_plan(plan, job)
+        header = fit(
             job,
             device=where,
             world=world,
@@ -70,4 +68,5 @@ def pretrain(
             progress=bars,
         )
     if world.first:
-        trained(job)
+        result = result_of(job, header)
+        say_json({**plan, **result}) if as_json else say_result(result)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
 from srprune.cli.signals import terminated
-from srprune.cli.training import planned, trained
+from srprune.cli.training import plan_of, result_of, say_json, say_plan, say_result
 from srprune.core.configs import find_config
 from srprune.core.errors import MissingDependency
 from srprune.core.workspace import Workspace
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print config and steps, and stop.")
 @options.overrides
 @options.going_on
+@options.as_json
 @options.roots
 @options.device
 @options.workspace
@@ -45,6 +46,7 @@ def train(
     overrides: tuple[str, ...],
     resume: bool,
     restart: bool,
+    as_json: bool,
     roots: list[Path],
     device: str,
     workspace: Workspace,
@@ -80,14 +82,19 @@ def train(
                 progress=bars,
             )
         measure = validation(settings, roots, where)
+        plan: dict[str, Any] = {}
         if world.first:
-            if dry_run:
+            plan = plan_of(job, where, world) | {"shared_images": list(shared_images(job, roots))}
+            if dry_run and as_json:
+                say_json({**plan, "config": settings.model_dump(mode="json")})
+            elif dry_run:
                 click.echo(dump(settings))
-            planned(job, where, world)
-            _warn(job, shared_images(job, roots))
+            if not as_json:
+                say_plan(plan, job)
+            _warn(job, plan["shared_images"])
         if dry_run:
             return
-        fit(
+        header = fit(
             job,
             device=where,
             world=world,
@@ -99,17 +106,24 @@ def train(
         )
     if not world.first:
         return
-    trained(job)
+    result = result_of(job, header)
+    if not as_json:
+        say_result(result)
+    drawn: dict[str, str | None] = {}
     pictures: dict[str, Callable[[], Path | None]] = {
         "preview": lambda: preview(job, roots, where),
         "curves": lambda: curves(job),
     }
     for what, draw in pictures.items():
         try:
-            picture = draw()
-            click.echo(f"{what}: {picture}" if picture else f"no {what}: nothing was measured")
+            picture, why = draw(), "nothing was measured"
         except MissingDependency as error:
-            click.echo(f"no {what}: {error}")
+            picture, why = None, str(error)
+        drawn[what] = str(picture) if picture else None
+        if not as_json:
+            click.echo(f"{what}: {picture}" if picture else f"no {what}: {why}")
+    if as_json:
+        say_json({**plan, **result, **drawn})
 
 
 def _warn(job: Job, images: Sequence[str]) -> None:

@@ -86,7 +86,7 @@ def fingerprint(
             parts += [name, "text", "\0".join(map(str, column))]
         else:
             little = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<"))
-            parts += [name, little.dtype.str, memoryview(little.reshape(-1).view(np.uint8))]
+            parts += [name, little.dtype.str, little.reshape(-1).view(np.uint8).data]
     return digest(*parts)
 
 

@@ -45,7 +45,9 @@ class PruningConfig(Strict):
     """Which patches are kept, and what that means for the budget."""
 
     rule: str = "des"
-    """des (hardest first), asc (easiest first) or random."""
+    """des (hardest first), asc (easiest first), random, or any other name in the table of rules."""
+    args: dict[str, Any] = {}
+    """Settings of the rule, such as ``{strata: 20}`` with ccs."""
     ratio: Share = 1.0
     """Share of all patches that is kept; 1 is the full set."""
     offset: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -53,7 +55,7 @@ class PruningConfig(Strict):
     score: str = "mse"
     """Score table that ranks the patches."""
     seed: Seed = 0
-    """Seed of the random rule."""
+    """Seed of rules that draw, such as random."""
     step_matching: bool = True
     """True: as many steps as the full set would get. False: the epochs over fewer patches."""
 

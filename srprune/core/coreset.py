@@ -11,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import Header, check_parent, read_table, write_table
-from srprune.core.errors import ArtifactError
+from srprune.core.errors import ArtifactError, InputError
+
+Weights = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,16 @@ class CoreSet:
     Attributes:
         patch_ids: (kept,) int64, sorted, unique.
         header: ``params`` hold rule, ratio, offset, seed, ``num_patches`` (N), ``num_skipped``
-            and ``num_kept``; ``parents`` the patch index (``patches``) and, for rules that
-            rank, the score table (``scores``).
+            and ``num_kept``, where there are any ``settings`` and ``budget``; ``parents`` the
+            patch index (``patches``) and what the rule looked at, the score table (``scores``)
+            and the ``features``.
+        weights: (kept,) float64, how often each patch is drawn in training beside the others;
+            positive, mean 1. None draws all of them alike.
     """
 
     patch_ids: npt.NDArray[np.int64]
     header: Header
+    weights: Weights | None = None
 
     def __len__(self) -> int:
         return len(self.patch_ids)
@@ -45,18 +51,31 @@ class CoreSet:
         parents: Mapping[str, str],
         params: Mapping[str, Any],
         made: Mapping[str, Any],
+        weights: Weights | None = None,
     ) -> CoreSet:
-        """Write a core-set atomically; ids are sorted here."""
-        patch_ids = np.sort(np.asarray(patch_ids, dtype=np.int64))
+        """Write a core-set atomically; ids, and the weights with them, are sorted here.
+
+        Raises:
+            InputError: a weight is not positive and finite, or their mean is not 1.
+        """
+        patch_ids = np.asarray(patch_ids, dtype=np.int64)
+        if weights is not None:
+            weights = np.asarray(weights, dtype=np.float64)[np.argsort(patch_ids)]
+            if fault := _fault_of(weights):
+                raise InputError(f"the weights of {path} cannot be used: {fault}.")
+        patch_ids = np.sort(patch_ids)
+        columns: dict[str, npt.NDArray[Any]] = {"patch_id": patch_ids}
+        if weights is not None:
+            columns["weight"] = weights
         header = write_table(
             path,
             "CoreSet",
-            {"patch_id": patch_ids},
+            columns,
             parents=parents,
             params={**params, "num_kept": len(patch_ids)},
             made=made,
         )
-        return cls(patch_ids, header)
+        return cls(patch_ids, header, weights)
 
     @classmethod
     def read(cls, path: Path, patches: str | None = None) -> CoreSet:
@@ -89,4 +108,19 @@ class CoreSet:
             raise ArtifactError(
                 f"{path} must hold sorted, unique patch ids from 0 to {total - 1}, at least one."
             )
-        return cls(ids, header)
+        weights = columns.get("weight")
+        if weights is not None and (fault := _fault_of(weights)):
+            raise ArtifactError(f"the column weight of {path} cannot be used: {fault}.")
+        return cls(ids, header, weights)
+
+
+def _fault_of(weights: npt.NDArray[Any]) -> str | None:
+    """What is wrong with weights, in words; None where nothing is."""
+    if weights.dtype != np.float64:
+        return f"weights are float64, these are {weights.dtype}"
+    bad = np.flatnonzero(~(np.isfinite(weights) & (weights > 0)))
+    if len(bad):
+        return f"row {bad[0]} is {weights[bad[0]]}, and a weight is positive and finite"
+    if abs(weights.mean() - 1) > 1e-9:
+        return f"their mean is {weights.mean():.6g}, and it must be 1"
+    return None

@@ -120,7 +120,7 @@ def read_parts(folder: Path) -> tuple[Header, Columns]:
         )
     tables = [read_table(path, KIND) for path in found]
     headers = [header for header, _ in tables]
-    own = [_of_the_whole(header) for header in headers]
+    own = [of_the_whole(header) for header in headers]
     for path, facts in zip(found, own, strict=True):
         if facts != own[0]:
             raise ArtifactMismatch(
@@ -147,7 +147,7 @@ def _numbers(path: Path) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _of_the_whole(header: Header) -> dict[str, Any]:
+def of_the_whole(header: Header) -> dict[str, Any]:
     """What all parts of a table share."""
     params = {k: v for k, v in header.params.items() if k not in ("part", "parts")}
     return {"parents": header.parents, "params": params}

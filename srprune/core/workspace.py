@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,10 @@ class Workspace:
     def features(self, name: str) -> Path:
         """A table of features, one vector a patch."""
         return self.root / "features" / f"{name}.parquet"
+
+    def groups(self, name: str) -> Path:
+        """The groups that a core-set was chosen from; by the core-set's name."""
+        return self.root / "groups" / f"{name}.parquet"
 
     def coreset(self, name: str) -> Path:
         """A core-set, such as ``des_r0.50_o0.05__mse_x2``."""
@@ -113,7 +118,40 @@ def short(share: float) -> str:
     return f"{share:.2f}" if round(share, 2) == share else repr(share)
 
 
-def coreset_name(rule: str, ratio: float, offset: float, scores: str | None, seed: int) -> str:
-    """Name of a core-set: ``des_r0.50_o0.05__mse_x2``; ``random_r0.50__seed0``."""
-    window = f"{rule}_r{short(ratio)}" + (f"_o{short(offset)}" if offset else "")
-    return f"{window}__{scores}" if scores else f"{window}__seed{seed}"
+def coreset_name(
+    rule: str,
+    ratio: float,
+    offset: float,
+    scores: str | None,
+    seed: int,
+    *,
+    budget: str | None = None,
+    settings: Mapping[str, object] | None = None,
+    seeded: bool = False,
+) -> str:
+    """Name of a core-set: ``des_r0.50_o0.05__mse_x2``; ``random_r0.50__seed0``.
+
+    With all there can be: ``ccs_n8000_o0.10_strata20__mse_x2__seed0``.
+
+    Args:
+        rule: that chose it.
+        ratio: share of all patches that is kept.
+        offset: share that was skipped.
+        scores: name of the score table; None for rules that need none.
+        seed: of the rule.
+        budget: what stands in place of the ratio, such as ``n8000`` or ``2GB``.
+        settings: of the rule, where they are not the default.
+        seeded: whether the seed has an effect beside the scores; without scores it always has.
+    """
+    size = budget or f"r{short(ratio)}"
+    window = f"{rule}_{size}" + (f"_o{short(offset)}" if offset else "")
+    window += "".join(f"_{key}{_in_a_name(value)}" for key, value in (settings or {}).items())
+    parts = [window, *([scores] if scores else [])]
+    return "__".join([*parts, f"seed{seed}"] if seeded or not scores else parts)
+
+
+def _in_a_name(value: object) -> str:
+    """A setting's value in a file name: text as it is after a dash, lists with dashes."""
+    if isinstance(value, (tuple, list)):
+        return "-".join(_in_a_name(each) for each in value)
+    return f"-{value}" if isinstance(value, str) else str(value)

@@ -25,9 +25,9 @@ import torch
 
 from srprune.core.errors import InputError
 from srprune.core.restorer import LumaRestorer, Restorer
-from srprune.evaluation.metrics import psnr, ssim
+from srprune.evaluation.metrics import psnr, psnr_ssim_y, ssim
 from srprune.images import bicubic
-from srprune.images.color import rgb_to_y, rgb_to_y8
+from srprune.images.color import rgb_to_y8
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -67,7 +67,8 @@ def measure_rgb8(restorer: Restorer, hr: Pixels, device: torch.device) -> Figure
     if hr.ndim == 2:
         sr = to_uint8(sr.mean(axis=2))
         return _compare(sr.astype(np.float64), hr.astype(np.float64), sr, restorer.scale)
-    return _compare(rgb_to_y(sr), rgb_to_y(hr), sr, restorer.scale)
+    inner = (slice(restorer.scale, -restorer.scale),) * 2
+    return Figures(*psnr_ssim_y(sr[inner], hr[inner]), sr)
 
 
 def measure_y(restorer: Restorer, hr: Pixels, device: torch.device) -> Figures:

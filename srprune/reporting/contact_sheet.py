@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,35 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from srprune.core.artifact import atomic_path
 from srprune.core.errors import InputError
+from srprune.reporting.canvas import canvas
 
 Shown = list[tuple[int, int]]  # rank and patch id
+Pixels = npt.NDArray[np.uint8]
 
 MARGIN, GAP, HEAD, CAPTION = 20, 10, 54, 19  # px; HEAD and CAPTION are heights of text
 SMALLEST = 80  # px of a thumbnail: rank and score stand side by side below it
+TITLE, SUBTITLE = 20, 13  # px
+PDF_TEXT = 0.86  # the font of the PDF is as much wider
 INK, FAINT = "#222222", "#666666"
+
+
+class _Text(NamedTuple):
+    x: int
+    y: int
+    text: str
+    color: str
+    size: int
+    right: bool = False  # x is where it ends
+
+
+class _Sheet(NamedTuple):
+    """Where everything stands, px from the upper left corner."""
+
+    width: int
+    height: int
+    thumb: int
+    thumbs: list[tuple[int, int, int]]  # x, y, patch id
+    texts: list[_Text]
 
 
 def extremes(
@@ -42,7 +65,7 @@ def extremes(
 
 
 def contact_sheet(
-    patch: Callable[[int], npt.NDArray[np.uint8]],
+    patch: Callable[[int], Pixels],
     scores_N: npt.NDArray[np.float64],
     path: Path,
     *,
@@ -53,12 +76,12 @@ def contact_sheet(
     rows: int = 4,
     thumb: int = 120,
 ) -> None:
-    """Draw the hardest patches and, below, the easiest ones as PNG, with rank and score.
+    """Draw the hardest patches and, below, the easiest ones, with rank and score: PNG or PDF.
 
     Args:
         patch: gives patch i as (H, W, 3) uint8; called for those shown only.
         scores_N: (N,) higher is harder.
-        path: of the PNG; written whole or not at all.
+        path: of the PNG or ``.pdf``; written whole or not at all.
         method: that made the scores, for the titles.
         image_N: (N,) image of each patch; without it ``per_image`` has no effect.
         per_image: limit a block, since windows of one image overlap and look alike.
@@ -68,6 +91,7 @@ def contact_sheet(
 
     Raises:
         InputError: no patches, or a layout that cannot be drawn.
+        MissingDependency: a PDF is asked for, and matplotlib is not installed.
         StorageError: the file cannot be written.
     """
     if rows < 2 or rows % 2 or columns < 1 or thumb < SMALLEST or per_image < 1:
@@ -83,30 +107,59 @@ def contact_sheet(
     titles = [("Hardest patches", f"highest {method} scores {about}")]
     titles += [("Easiest patches", f"lowest {method} scores {about}")] if blocks[1] else []
 
-    big, small = ImageFont.load_default(20), ImageFont.load_default(13)
-    caption = ImageFont.load_default(min(13, max(9, thumb // 9)))
+    small = ImageFont.load_default(SUBTITLE)
     cell = thumb + CAPTION + GAP
     heights = [HEAD + -(-len(block) // columns) * cell + GAP for block in blocks if block]
     width = max(columns * (thumb + GAP) - GAP, *(round(small.getlength(t)) for _, t in titles))
-    sheet = Image.new("RGB", (width + 2 * MARGIN, sum(heights) + 2 * (MARGIN - GAP)), "white")
-    draw = ImageDraw.Draw(sheet)
+    sheet = _Sheet(width + 2 * MARGIN, sum(heights) + 2 * (MARGIN - GAP), thumb, [], [])
+    caption = min(13, max(9, thumb // 9))
     top = MARGIN
     for (title, subtitle), block, height in zip(titles, blocks, heights, strict=False):
-        draw.text((MARGIN, top), title, INK, big)
-        draw.text((MARGIN, top + 27), subtitle, FAINT, small)
+        sheet.texts.append(_Text(MARGIN, top, title, INK, TITLE))
+        sheet.texts.append(_Text(MARGIN, top + 27, subtitle, FAINT, SUBTITLE))
         for place, (rank, patch_id) in enumerate(block):
             x = MARGIN + place % columns * (thumb + GAP)
             y = top + HEAD + place // columns * cell
-            sheet.paste(_thumbnail(patch(patch_id), thumb), (x, y))
-            draw.text((x, y + thumb + 3), f"{rank}", INK, caption)
+            sheet.thumbs.append((x, y, patch_id))
             score = f"{scores_N[patch_id]:#.3g}".rstrip(".")
-            draw.text((x + thumb, y + thumb + 3), score, FAINT, caption, "ra")
+            sheet.texts.append(_Text(x, y + thumb + 3, f"{rank}", INK, caption))
+            sheet.texts.append(_Text(x + thumb, y + thumb + 3, score, FAINT, caption, True))
         top += height
+    (_draw_pdf if path.suffix == ".pdf" else _draw_png)(sheet, patch, path)
+
+
+def _draw_png(sheet: _Sheet, patch: Callable[[int], Pixels], path: Path) -> None:
+    picture = Image.new("RGB", (sheet.width, sheet.height), "white")
+    draw = ImageDraw.Draw(picture)
+    for x, y, patch_id in sheet.thumbs:
+        picture.paste(_thumbnail(patch(patch_id), sheet.thumb), (x, y))
+    for text in sheet.texts:
+        font = ImageFont.load_default(text.size)
+        draw.text((text.x, text.y), text.text, text.color, font, "ra" if text.right else None)
     with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG", optimize=True)
+        picture.save(temporary, format="PNG", optimize=True)
 
 
-def _thumbnail(pixels: npt.NDArray[np.uint8], side: int) -> Image.Image:
+def _draw_pdf(sheet: _Sheet, patch: Callable[[int], Pixels], path: Path) -> None:
+    """Text stays text; thumbnails are twice as fine as in the PNG."""
+    with canvas(path, sheet.width / 100, sheet.height / 100) as figure:
+        figure.set_layout_engine("none")  # every place is known
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        for x, y, patch_id in sheet.thumbs:
+            pixels = _thumbnail(patch(patch_id), 2 * sheet.thumb)
+            extent = (x, x + sheet.thumb, y + sheet.thumb, y)
+            axes.imshow(np.asarray(pixels), extent=extent, interpolation="none")
+        for text in sheet.texts:
+            side = "right" if text.right else "left"
+            points = 72 * PDF_TEXT * text.size / 100
+            axes.text(
+                text.x, text.y, text.text, color=text.color, fontsize=points, ha=side, va="top"
+            )
+        axes.set(xlim=(0, sheet.width), ylim=(sheet.height, 0), aspect="auto")
+
+
+def _thumbnail(pixels: Pixels, side: int) -> Image.Image:
     """Fit a patch into a square; a smaller one is enlarged without inventing detail."""
     filter_ = Image.Resampling.LANCZOS if max(pixels.shape) > side else Image.Resampling.NEAREST
     return ImageOps.pad(Image.fromarray(pixels), (side, side), filter_, color="white")

@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Cuts = Mapping[str, tuple[int, int]]
 
 LOSSES = ("mse", "bicubic")  # methods whose scores are a loss; of others we say "score"
+EVEN = "#8FA3AD"  # of bars that say nothing by their colour
 POINTS = 2000  # of the drawn curve: more than the pixels across a panel
 
 
@@ -28,7 +29,7 @@ class Window(NamedTuple):
     label: str
     first: float
     end: float
-    held: float
+    held: float | None  # None where shares are not shown
     color: str
 
 
@@ -55,7 +56,7 @@ def cumulative_shares(scores_N: Floats) -> Floats:
 
 
 def loss_curve(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None:
-    """Draw the cumulative share of the loss over patches, hardest first, as PNG.
+    """Draw the cumulative share of the loss over patches, hardest first, as PNG or PDF.
 
     Windows that touch an end (``des``, ``asc``) stand in the left panel, inner windows (with an
     offset) shaded in the right one; a panel without any is left out.
@@ -63,7 +64,7 @@ def loss_curve(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None
     Args:
         scores_N: (N,) finite, at least 0.
         cuts: first and end rank (excluded) in the order of falling score, by label.
-        path: of the PNG; written whole or not at all.
+        path: of the PNG or ``.pdf``; written whole or not at all.
         method: that made the scores, such as ``mse``.
 
     Raises:
@@ -88,6 +89,47 @@ def loss_curve(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None
         grid[1, 0].set_ylabel(f"cumulative share of the total {noun} (%)")
 
 
+def sorted_scores(scores_N: Floats, cuts: Cuts, path: Path, *, method: str) -> None:
+    """Draw the scores in falling order, as PNG or PDF, with a bar above for each window.
+
+    The axis is logarithmic where all scores are above 0 and reach over more than two decades.
+
+    Args:
+        scores_N: (N,) finite.
+        cuts: first and end rank (excluded) in the order of falling score, by label.
+        path: of the PNG or ``.pdf``; written whole or not at all.
+        method: that made the scores, such as ``mse``.
+
+    Raises:
+        InputError: no scores, an infinite one, or a window that is empty or not within 0..N.
+        MissingDependency: matplotlib is not installed.
+        StorageError: the file cannot be written.
+    """
+    if not len(scores_N) or not np.isfinite(scores_N).all():
+        raise InputError("sorted scores need at least one score, and all of them finite.")
+    falling_N = np.sort(scores_N)[::-1]
+    total = len(falling_N)
+    outer, inner = _windows(cuts, np.zeros(total + 1))
+    windows, noun = [*outer, *inner], "loss" if method in LOSSES else "score"
+    strip = 0.1 + 0.28 * len(windows)
+    with canvas(path, 5.7, 3.9 + strip) as figure:
+        figure.suptitle(f"Sorted scores: {total:,} patches, method {method}", size=13)
+        bars, axes = figure.subplots(2, 1, height_ratios=[strip, 3.2])
+        _draw_bars(bars, [window._replace(held=None) for window in windows], len(windows), noun)
+        ranks = np.unique(np.linspace(0, total - 1, POINTS).round().astype(np.int64))
+        x, y = 100 * (ranks + 0.5) / total, falling_N[ranks]
+        logarithmic = falling_N[-1] > 0 and falling_N[0] > 100 * falling_N[-1]
+        floor = falling_N[-1] / 1.5 if logarithmic else min(0.0, float(falling_N[-1]))
+        axes.fill_between(x, y, floor, color=EVEN, lw=0, step="mid")
+        for _, first, end, _, color in windows:
+            for cut in {first, end} - {0.0, 100.0}:
+                axes.axvline(cut, color=color, lw=1.1, ls="--" if color == EASY else "-")
+        axes.set(xlim=(0, 100), xlabel="patches, hardest first (% of N)", ylabel=f"{method} {noun}")
+        axes.set(xticks=range(0, 101, 25), yscale="log" if logarithmic else "linear")
+        axes.set_ylim(bottom=floor)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
 def _windows(cuts: Cuts, shares: Floats) -> tuple[Windows, Windows]:
     """Windows that touch an end, and inner ones."""
     outer, inner, total = Windows(), Windows(), len(shares) - 1
@@ -104,7 +146,7 @@ def _windows(cuts: Cuts, shares: Floats) -> tuple[Windows, Windows]:
 def _draw_bars(axes: Axes, windows: Windows, num_bars: int, noun: str) -> None:
     """One bar a window, above the curve, where text meets no line; the last bar lowest."""
     for row, (label, first, end, held, color) in enumerate(windows, num_bars - len(windows)):
-        text = f"{label}: {held:.1%} of the {noun}"
+        text = label if held is None else f"{label}: {held:.1%} of the {noun}"
         axes.barh(row, end - first, left=first, height=0.8, color=color, alpha=0.28, lw=0)
         fits = end - first > 1.5 * len(text)  # a letter is about 1.4% of the panel wide
         right = first > 100 - end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ SAVE_EVERY = 5.0  # seconds: what a kill can cost
 
 Scorer = Callable[[Ids, PatchPool], npt.NDArray[np.float64]]
 Scores = npt.NDArray[np.float64]
+Cells = npt.NDArray[np.float32]
+Kept = TypeVar("Kept", Scores, Cells)
 
 
 def score_patches(
@@ -33,6 +36,8 @@ def score_patches(
     processes: int = 1,
     wait: Callable[[], None] = lambda: None,
     progress: Progress = silent,
+    cells_NHW: Cells | None = None,
+    within: range | None = None,
 ) -> Scores:
     """Scores of all patches, or of those that fall to this process.
 
@@ -50,35 +55,34 @@ def score_patches(
         processes: how many share the work.
         wait: returns when all of them have called it.
         progress: told after each batch.
+        cells_NHW: error maps, NaN at first, which the scorer fills in as it goes; kept with the
+            scores.
+        within: patch ids that are scored; None for all.
 
     Returns:
-        (N,) float64; NaN where another process has the score.
+        (N,) float64; NaN where another process has the score, and without ``within``.
 
     Raises:
         InputError: there is not enough memory for a single patch.
     """
     scores_N = np.full(len(pool), np.nan)
     for part in parts_of(partial):
-        _take(part, plan, scores_N)
+        _take(part, plan, scores_N, cells_NHW)
     wait()  # all have seen the same files before one of them writes
-    firsts = [
-        first
-        for first in range(0, len(pool), batch)
-        if np.isnan(scores_N[first : first + batch]).any()
-    ]
-    own = np.array_split(np.array(firsts, dtype=np.int64), processes)[rank].tolist()
-    before = len(pool) - sum(min(batch, len(pool) - first) for first in own)
-    done, limit, saved = before, batch, time.monotonic()
-    for first in own:
-        ids = np.arange(first, min(first + batch, len(pool)))
+    within = within or range(len(pool))
+    batches = [range(first, min(first + batch, within.stop)) for first in within[::batch]]
+    left = [ids for ids in batches if np.isnan(scores_N[ids.start : ids.stop]).any()]
+    share = np.array_split(np.arange(len(left)), processes)[rank]
+    own = [left[number] for number in share]
+    done, limit, saved = len(within) - sum(map(len, own)), batch, time.monotonic()
+    for each in own:
+        ids = np.arange(each.start, each.stop)
         limit = _score(scorer, ids, pool, limit, scores_N)
         done += len(ids)
         if time.monotonic() - saved > SAVE_EVERY:
-            path = partial.with_name(f"{partial.name}{rank}.npz")
-            with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, plan=np.array(plan), scores=scores_N)
+            _keep(partial.with_name(f"{partial.name}{rank}.npz"), plan, scores_N, cells_NHW)
             saved = time.monotonic()
-        progress("score", done, len(pool))
+        progress("score", done, len(within))
     return scores_N
 
 
@@ -93,13 +97,13 @@ def forget(partial: Path) -> None:
         left.unlink(missing_ok=True)
 
 
-def merged(scores: list[Scores]) -> Scores:
-    """The scores of several processes as one array."""
-    whole_N = scores[0].copy()
-    for scores_N in scores[1:]:
-        missing = np.isnan(whole_N)
-        whole_N[missing] = scores_N[missing]
-    return whole_N
+def merged(parts: list[Kept]) -> Kept:
+    """The scores, or error maps, of several processes as one array."""
+    whole = parts[0].copy()
+    for part in parts[1:]:
+        missing = np.isnan(whole)
+        whole[missing] = part[missing]
+    return whole
 
 
 def _score(scorer: Scorer, ids: Ids, pool: PatchPool, limit: int, scores_N: Scores) -> int:
@@ -125,14 +129,25 @@ def _score(scorer: Scorer, ids: Ids, pool: PatchPool, limit: int, scores_N: Scor
     return limit
 
 
-def _take(part: Path, plan: str, scores_N: Scores) -> None:
-    """Fill in what an earlier attempt has scored."""
+def _keep(part: Path, plan: str, scores_N: Scores, cells_NHW: Cells | None) -> None:
+    """Write what is finished, atomically."""
+    arrays: dict[str, Any] = {"plan": np.array(plan), "scores": scores_N}
+    if cells_NHW is not None:
+        arrays["cells"] = cells_NHW[~np.isnan(scores_N)]
+    with atomic_path(part) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)
+
+
+def _take(part: Path, plan: str, scores_N: Scores, cells_NHW: Cells | None) -> None:
+    """Fill in what an earlier attempt has finished."""
     try:
         with open(part, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             if str(file["plan"]) != plan:
                 return
             scores = file["scores"]
             there = ~np.isnan(scores)
+            if cells_NHW is not None:
+                cells_NHW[there] = file["cells"]
             scores_N[there] = scores[there]
     except Exception:  # damaged: numpy and zipfile raise nearly anything
         return

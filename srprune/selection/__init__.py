@@ -8,5 +8,10 @@ RULES = Table(
         "des": "srprune.selection.rank_window:des",
         "asc": "srprune.selection.rank_window:asc",
         "random": "srprune.selection.random_uniform:random_uniform",
+        "ccs": "srprune.selection.ccs:ccs",
+        "stratified": "srprune.selection.stratified:stratified",
+        "hes": "srprune.selection.hes:hes",
+        "clustered": "srprune.selection.clustered:clustered",
+        "diverse": "srprune.selection.diverse:diverse",
     },
 )

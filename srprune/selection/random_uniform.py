@@ -5,25 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from srprune.core.seeding import generator
-from srprune.selection.rank_window import Ids, Scores, window
+from srprune.selection.rule import Choice, Pool, Prepared, Rule
 
 
-def random_uniform(scores_N: Scores, ratio: float, offset: float, seed: int) -> Ids:
-    """Keep ``round(ratio*N)`` patches, drawn without replacement.
+def _random(pool: Pool) -> Prepared:
+    """Draw patches without replacement.
 
     The draw is the head of one random order of the seed, so core-sets of one seed are nested as
-    those of ``des`` are.
-
-    Args:
-        scores_N: (N,); only its length counts.
-        ratio: share of N that is kept.
-        offset: share of N skipped at the head of the random order; of use only to draw a second,
-            disjoint control.
-        seed: of the draw.
-
-    Returns:
-        Sorted patch ids, int64.
+    those of ``des`` are. An offset skips the head of that order; it is of use only to draw a
+    second, disjoint control.
     """
-    first, size = window(ratio, offset, len(scores_N))
-    order_N = generator(seed, "selection.random").permutation(len(scores_N))
-    return np.sort(order_N[first : first + size]).astype(np.int64)
+    order_N = generator(pool.seed, "selection.random").permutation(pool.num_patches)
+
+    def take(size: int) -> Choice:
+        kept_N = np.zeros(pool.num_patches, dtype=bool)
+        kept_N[order_N[pool.num_skipped : pool.num_skipped + size]] = True
+        return Choice(np.flatnonzero(kept_N).astype(np.int64, copy=False))
+
+    return Prepared(take, pool.num_patches - pool.num_skipped)
+
+
+random_uniform = Rule(_random, scores=False, nested=True)

@@ -4,77 +4,74 @@ Ranks start at 0. ``des`` ranks by falling score (hardest first), ``asc`` by ris
 go to the lower patch id. The window holds the ranks from ``round(offset*N)`` on,
 ``round(ratio*N)`` of them. The paper's *refined* core-set is ``des`` with ratio 0.5 and offset
 0.05: ranks 5% to 55% of N. The ratio is of N, not of what the offset leaves.
+
+Nothing is sorted: the scores at the two ends of the window are found by partition, and only
+among patches with exactly such a score does the order count. At 10^8 patches that saves most of
+the time and half of the memory; the ids are those of the stable sort.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import numpy as np
 import numpy.typing as npt
 
-from srprune.core.errors import InputError
+from srprune.selection.rule import Choice, Ids, Pool, Prepared, Rule, Scores, portion, window
 
-Scores = npt.NDArray[np.float64]
-Ids = npt.NDArray[np.int64]
+__all__ = ["asc", "des", "hardest", "portion", "ranks", "window"]
 
-
-def portion(share: float, num_patches: int) -> int:
-    """``floor(share * N + 1/2)``, exactly: 0.35 means 35/100, not its nearest double."""
-    return int(Fraction(repr(float(share))) * num_patches + Fraction(1, 2))
+Mask = npt.NDArray[np.bool_]
 
 
-def window(ratio: float, offset: float, num_patches: int) -> tuple[int, int]:
-    """First rank and number of ranks of a core-set.
-
-    Args:
-        ratio: share of N that is kept, in (0, 1].
-        offset: share of N that is skipped at the start of the order, in [0, 1).
-        num_patches: N, at least 1.
-
-    Raises:
-        InputError: ratio or offset out of range, the window is empty or runs past N; the
-            message says by how much.
-    """
-    if not 0 < ratio <= 1:
-        raise InputError(f"ratio is {ratio:g}; it must be above 0 and at most 1.")
-    if not 0 <= offset < 1:
-        raise InputError(f"offset is {offset:g}; it must be at least 0 and below 1.")
-    first, size = portion(offset, num_patches), portion(ratio, num_patches)
-    if size == 0:
-        raise InputError(
-            f"ratio {ratio:g} of {num_patches} patches keeps none. "
-            f"Choose a ratio of at least {1 / num_patches:.2g}."
-        )
-    if first + size > num_patches:
-        raise InputError(
-            f"ratio {ratio:g} and offset {offset:g} need {first + size} patches, "
-            f"{first + size - num_patches} more than the {num_patches} there are. "
-            "Make one of them smaller."
-        )
-    return first, size
+def _des(pool: Pool) -> Prepared:
+    """Descending: keep the hardest patches after skipping some at the hard end."""
+    return _window(pool, hardest_first=True)
 
 
-def des(scores_N: Scores, ratio: float, offset: float, seed: int) -> Ids:
-    """Descending: keep the hardest patches after skipping ``offset`` of N.
+def _asc(pool: Pool) -> Prepared:
+    """Ascending: keep the easiest patches; the offset is skipped at the easy end."""
+    return _window(pool, hardest_first=False)
+
+
+def _window(pool: Pool, hardest_first: bool) -> Prepared:
+    first = pool.num_skipped
+
+    def take(size: int) -> Choice:
+        return Choice(ranks(pool.scores, first, size, hardest_first=hardest_first))
+
+    return Prepared(take, pool.num_patches - first)
+
+
+des = Rule(_des, ranked=True, seeded=False, nested=True)
+asc = Rule(_asc, ranked=True, seeded=False, nested=True)
+
+
+def ranks(scores_N: Scores, first: int, size: int, *, hardest_first: bool = True) -> Ids:
+    """Ids of the ranks ``first`` to ``first + size``, sorted, int64; ties go to the lower id.
 
     Args:
-        scores_N: (N,) finite; higher is harder.
-        ratio: share of N that is kept.
-        offset: share of N that is skipped at the hard end.
-        seed: without effect here.
-
-    Returns:
-        Sorted patch ids, int64.
+        scores_N: (N,) finite.
+        first: rank that the window begins with.
+        size: ranks in the window.
+        hardest_first: rank 0 has the highest score; else the lowest.
     """
-    return _take(np.argsort(-scores_N, kind="stable"), ratio, offset)
+    kept_N = _head(scores_N, first + size, hardest_first)
+    if first:
+        kept_N &= ~_head(scores_N, first, hardest_first)
+    return np.flatnonzero(kept_N).astype(np.int64, copy=False)
 
 
-def asc(scores_N: Scores, ratio: float, offset: float, seed: int) -> Ids:
-    """Ascending: keep the easiest patches; ``offset`` is skipped at the easy end. See ``des``."""
-    return _take(np.argsort(scores_N, kind="stable"), ratio, offset)
+def hardest(scores_N: Scores, num: int) -> Mask:
+    """(N,) true for the ``num`` patches with the highest scores; ties go to the lower id."""
+    return _head(scores_N, num, hardest_first=True)
 
 
-def _take(order_N: npt.NDArray[np.intp], ratio: float, offset: float) -> Ids:
-    first, size = window(ratio, offset, len(order_N))
-    return np.sort(order_N[first : first + size]).astype(np.int64)
+def _head(scores_N: Scores, num: int, hardest_first: bool) -> Mask:
+    """(N,) true for the first ``num`` ranks."""
+    if num in (0, len(scores_N)):
+        return np.full(len(scores_N), num > 0)
+    place = len(scores_N) - num if hardest_first else num - 1
+    last = np.partition(scores_N, place)[place]  # the score of rank num - 1
+    head_N: Mask = scores_N > last if hardest_first else scores_N < last
+    tied = np.flatnonzero(scores_N == last)
+    head_N[tied[: num - np.count_nonzero(head_N)]] = True
+    return head_N

@@ -18,10 +18,10 @@ from srprune.images.grid import check_grid
 from srprune.models.build import build
 from srprune.models.device import pick_device
 from srprune.reporting.comparison import RunResult
-from srprune.scoring import SCORERS
+from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
-from srprune.stages.coresets import UNRANKED, read_scores
+from srprune.stages.coresets import read_scores
 from srprune.stages.evaluate import (
     BICUBIC,
     evaluate_model,
@@ -33,7 +33,8 @@ from srprune.stages.fit import check_crops, fit
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
 from srprune.stages.report import Report, write_report
 from srprune.stages.score import score
-from srprune.stages.train import plan_training, score_name, validation
+from srprune.stages.train import plan_training, validation
+from srprune.stages.training_set import score_name
 
 Tell = Callable[[str], None]
 
@@ -64,8 +65,14 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
         InputError: settings that do not go together.
     """
     run = load(path, RunConfig, overrides)
-    for pruning in run.arms.values():
-        RULES[pruning.rule], SCORERS[pruning.score]  # an unknown name is a fault
+    for name, pruning in run.arms.items():
+        SCORERS[pruning.score]  # an unknown name is a fault
+        if RECONSTRUCTION.get(pruning.score, NO_MODEL).least > 1:
+            raise InputError(
+                f"arms.{name}.score is {pruning.score}, which compares two models, and a run "
+                "trains one. Choose another score."
+            )
+        RULES.load(pruning.rule).checked(pruning.args, f"arms.{name}.args.")
     pretrain = _stage(run.pretrain, {"scale": run.scale})
     train = [
         (
@@ -95,9 +102,9 @@ def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
 
 
 def _pruning(arm: PruningConfig, seed: int) -> dict[str, Any]:
-    """An arm for one seed: a random core-set is drawn anew, so its luck is in the interval."""
+    """An arm for one seed: what is drawn is drawn anew, so its luck is in the interval."""
     values = arm.model_dump()
-    return {**values, "seed": arm.seed + seed} if arm.rule in UNRANKED else values
+    return {**values, "seed": arm.seed + seed} if RULES.load(arm.rule).seeded else values
 
 
 def run_chain(
@@ -131,8 +138,10 @@ def run_chain(
     for pruning in run.arms.values():  # what does not fit is refused before any training
         window(pruning.ratio, pruning.offset, len(index))
     tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
-    ranked = {arm.score for arm in run.arms.values() if arm.rule not in UNRANKED and arm.ratio < 1}
-    if "mse" in ranked:
+    ranked = {
+        arm.score for arm in run.arms.values() if RULES.load(arm.rule).scores and arm.ratio < 1
+    }
+    if any(RECONSTRUCTION.get(method, NO_MODEL).least for method in ranked):
         job = plan_pretraining(resolved.pretrain, workspace, progress=progress)
         watch = held_out_validation(resolved.pretrain, job.pool, where)
         fit(

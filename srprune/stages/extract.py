@@ -38,11 +38,13 @@ class ImageSource:
 
     Attributes:
         folder: where they are.
-        names: paths relative to ``folder``, sorted.
+        names: paths relative to ``folder``, in the order of the index; sorted as a rule.
+        files: the paths of the files, where those are called otherwise than their images.
     """
 
     folder: Path
     names: Sequence[str]
+    files: Sequence[str] | None = None
 
     @classmethod
     def find(cls, images: str) -> ImageSource:
@@ -55,9 +57,13 @@ class ImageSource:
             return cls(photos_folder(), PHOTOS_TRAIN)
         return cls(Path(images), list_images(Path(images)))
 
+    def path(self, i: int) -> Path:
+        """The file of image i."""
+        return self.folder / (self.names if self.files is None else self.files)[i]
+
     def fingerprint(self) -> str:
         """Over names, sizes and dates of the files: cheap, and enough to see a change."""
-        stats = [(self.folder / name).stat() for name in self.names]
+        stats = [self.path(i).stat() for i in range(len(self.names))]
         return digest(
             *(f"{n}\0{s.st_size}\0{s.st_mtime_ns}" for n, s in zip(self.names, stats, strict=True))
         )
@@ -117,7 +123,7 @@ def _extract(
                 workspace.hr_pixels,
                 plan,
                 [shapes[i] for i in good],
-                lambda k: stored(decode(source.folder / source.names[good[k]])),
+                lambda k: stored(decode(source.path(good[k]))),
                 label="decode",
                 workers=workers,
                 progress=progress,
@@ -162,7 +168,7 @@ def _read_shapes(
     """Stored height and width of each image, from its header; and who cannot be used."""
 
     def shape_of(i: int) -> Shape:
-        height, width = read_shape(source.folder / source.names[i])
+        height, width = read_shape(source.path(i))
         if min(aligned(height), aligned(width)) < size:
             raise ImageError(f"has {width}x{height} px, too small for a patch of {size} px")
         return aligned(height), aligned(width)
@@ -185,7 +191,7 @@ def stored(image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.uint8], str]:
 
 
 def _all_bad(source: ImageSource, bad: dict[int, ImageError]) -> ImageError:
-    lines = [f"  {source.folder / source.names[i]} {bad[i]}" for i in sorted(bad)]
+    lines = [f"  {source.path(i)} {bad[i]}" for i in sorted(bad)]
     some = "1 image" if len(bad) == 1 else f"{len(bad)} images"
     return ImageError(
         f"{some} of {len(source.names)} cannot be used:\n"
@@ -256,7 +262,8 @@ def sub_image_names(index: PatchIndex) -> list[str]:
     """File name of each patch: ``0001_s001.png``, as BasicSR names DIV2K's sub-images.
 
     Only letters, digits, ``_`` and ``-``, so that every trainer's reader takes them; images whose
-    names become equal by that get eight digits of their path's hash.
+    names become equal by that get eight digits of their path's hash. Where every image is one
+    patch, cut by somebody else, its own name is kept: no number is added.
     """
     stems = [
         re.sub(r"[^A-Za-z0-9_-]+", "_", Path(image.path).with_suffix("").as_posix())
@@ -267,6 +274,8 @@ def sub_image_names(index: PatchIndex) -> list[str]:
         stem if counts[stem.lower()] == 1 else f"{stem}_{digest(image.path)[:8]}"
         for stem, image in zip(stems, index.images, strict=True)
     ]
+    if all(image.height == image.width == index.size for image in index.images):
+        return [f"{stem}.png" for stem in unique]
     digits = max(3, len(str(int(index.patches_per_image.max()))))
     return [
         f"{stem}_s{number:0{digits}d}.png"

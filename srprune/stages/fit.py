@@ -31,7 +31,7 @@ from srprune.models.device import memory_errors, use_tf32
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.warm_start import WarmStart, warm_start
-from srprune.stages.coresets import covered_pixels
+from srprune.selection.coverage import covered_pixels
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
@@ -59,6 +59,7 @@ class Job:
         train_set: name of the core-set, or ``full``.
         parents: fingerprints of patch index, core-set and the weights it starts from.
         init: file of those weights; None starts fresh.
+        patch_weights: (P,) how often each is drawn beside the others; None: all alike.
     """
 
     folder: Path
@@ -68,6 +69,7 @@ class Job:
     train_set: str
     parents: Mapping[str, str]
     init: Path | None = None
+    patch_weights: npt.NDArray[np.float64] | None = None
 
     @cached_property
     def plan(self) -> StepPlan:
@@ -276,6 +278,7 @@ def open_batches(
         lr_patch=job.pool.index.size // config.scale,
         lr_crop=config.lr_crop,
         augment=config.augment,
+        weights=job.patch_weights,
     )
     count = config.compute.accumulate
     batches = Batches(

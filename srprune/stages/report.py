@@ -17,8 +17,8 @@ from srprune.reporting.comparison import RunResult, comparison
 from srprune.reporting.contact_sheet import contact_sheet
 from srprune.reporting.figures import loss_curve
 from srprune.reporting.tables import comparison_markdown, comparison_text, csv_text
+from srprune.selection import RULES
 from srprune.selection.rank_window import window
-from srprune.stages.coresets import UNRANKED
 from srprune.stages.extract import open_hr
 
 
@@ -90,7 +90,7 @@ def rank_cuts(
     """First and end rank, counted from the hardest patch, of each arm that ranks by a method."""
     cuts = {}
     for name, arm in arms.items():
-        if arm.rule in UNRANKED or arm.ratio == 1 or arm.score != method:
+        if not RULES.load(arm.rule).ranked or arm.ratio == 1 or arm.score != method:
             continue
         first, size = window(arm.ratio, arm.offset, num_patches)
         cuts[name] = (first, first + size)

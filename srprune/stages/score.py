@@ -1,28 +1,74 @@
-"""score: one number a patch, into a score table."""
+"""score: one number a patch, into a score table; error maps beside it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from srprune.core.artifact import canonical, digest
-from srprune.core.errors import ArtifactMismatch, InputError, UserError
+from srprune.core.error_maps import SIDE, ErrorMaps
+from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact, UserError
+from srprune.core.names import unknown
+from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.restorer import Restorer
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace, the_one
+from srprune.data.patches import Ids, PatchPool
 from srprune.models.device import pick_device
-from srprune.models.restorer import BicubicRestorer
-from srprune.scoring import SCORERS
-from srprune.scoring.run import forget, merged, score_patches
+from srprune.models.restorer import BicubicRestorer, Precision
+from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
+from srprune.scoring.clock import Clock
+from srprune.scoring.maps import ErrorMapper
+from srprune.scoring.reconstruction import Context, Reconstruction, Sight
+from srprune.scoring.run import Cells, Scorer, forget, merged, score_patches
 from srprune.stages.pool import DEGRADATION, open_pool
-from srprune.stages.restorers import WEIGHTS, Opened, names_a_file, open_restorer
-from srprune.stages.train import score_name
+from srprune.stages.restorers import (
+    WEIGHTS,
+    Opened,
+    find_weights,
+    names_a_file,
+    open_restorer,
+    run_names,
+)
+from srprune.stages.training_set import score_name
 from srprune.training.distributed import ALONE, World
 
 BATCH = 4  # patches at a time: on CPUs small batches stay in the cache and win
+DEFAULTS = {"precision": "fp32"}  # what a table means that does not say
+
+
+@dataclass(frozen=True)
+class Options:
+    """How reconstructions are scored; the defaults are the paper's, without the rim.
+
+    Attributes:
+        context: ``patch`` scores each patch alone, ``image`` within its image.
+        include_rim: score the rim that padding spoils, too.
+        precision: of networks, ``fp32`` or ``bf16``.
+        maps: write error maps beside the table.
+    """
+
+    context: Context = "patch"
+    include_rim: bool = False
+    precision: Precision = "fp32"
+    maps: bool = False
+
+    def __post_init__(self) -> None:
+        for what, value, known in (
+            ("context", self.context, ("patch", "image")),
+            ("precision", self.precision, ("fp32", "bf16")),
+        ):
+            if value not in known:
+                raise unknown(what, value, known)
 
 
 def score(
@@ -30,132 +76,311 @@ def score(
     *,
     method: str = "mse",
     scale: int | None = None,
-    scorer: str | None = None,
-    include_rim: bool = False,
+    scorers: Sequence[str] = (),
+    options: Options | None = None,
     name: str | None = None,
     restart: bool = False,
     batch: int = BATCH,
     device: str = "auto",
     world: World = ALONE,
     progress: Progress = silent,
+    clock: Clock | None = None,
 ) -> tuple[str, ScoreTable]:
     """Score every patch; a finished table is returned as it is, a killed one goes on.
 
     Args:
         workspace: holds patches and scoring models; gets the table.
         method: name in the table of scorers.
-        scale: of LR; by default that of the scoring model, else 2.
-        scorer: name of the scoring model, needed only where there are several; or a weights file
-            of any program, as :func:`srprune.stages.restorers.open_restorer` takes it.
-        include_rim: score the rim that zero padding spoils, too.
+        scale: of LR; by default that of the scoring models, else 2.
+        scorers: scoring models, needed only where there are several, or the method takes several:
+            each a name, that of a run, or a weights file of any program, as
+            :func:`srprune.stages.restorers.open_restorer` takes it.
+        options: of reconstruction scores.
         name: of the table; by default ``mse_x2`` and the like.
         restart: replace a table of the same name that was made otherwise.
         batch: patches at a time.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         world: the processes that share the work; the first one writes.
         progress: told after each batch.
+        clock: told where the time goes, and how many patches this call has scored.
 
     Returns:
         Name and table.
 
     Raises:
-        UnknownName: no such method.
+        UnknownName: no such method, context or precision.
         MissingArtifact: no patches, or no scoring model yet.
-        InputError: several scoring models, or one of another scale.
+        InputError: scoring models that are too many, too few or of another scale, or patches that
+            are all rim.
         ArtifactMismatch: a table of this name was made from other inputs, or otherwise.
     """
-    watch = Stopwatch()
-    make = SCORERS.load(method)
-    where = pick_device(device)
-    parents: dict[str, str] = {}
-    params: dict[str, object] = {"method": method}
-    model: tuple[Restorer, int | None] | None = None
-    if method == "mse":
-        opened, parents = _scoring_model(workspace, scorer, scale, where)
-        model, scale = (opened.restorer, opened.rim), opened.restorer.scale
-    elif method == "bicubic":
-        scale = scale or 2
-        model = BicubicRestorer(scale), 2 * scale  # bicubic reaches 2 LR px
-    with world.in_turn():  # the first one makes LR, the others find it
-        pool = open_pool(workspace, scale or 2, progress, with_lr=model is not None)
-    patches = pool.index.fingerprint
-    if parents.setdefault("patches", patches) != patches:
-        raise ArtifactMismatch(
-            f"{opened.path.parent} was trained on patch index {parents['patches']}, but the "
-            f"workspace holds {patches}. Run 'srprune pretrain --restart'."
+    watch, clock, options = Stopwatch(), clock or Clock(), options or Options()
+    work = plan_scoring(
+        workspace,
+        method=method,
+        scale=scale,
+        scorers=scorers,
+        options=options,
+        name=name,
+        device=device,
+        world=world,
+        progress=progress,
+        clock=clock,
+    )
+    path, maps = workspace.scores(work.name), workspace.error_maps(work.name)
+    table = None if restart else _already_there(path, work.parents, work.params)
+    if table and not (options.maps and _maps_missing(maps, table)):
+        return work.name, table
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder of shards. Go on with --shards, or remove it, or give --name."
         )
-    scorer_args: tuple[object, ...] = ()
-    if model is not None:
-        restorer, rim = model
-        rim = 0 if include_rim else rim
-        if rim is None:
-            raise InputError(
-                f"how far {restorer.name} sees is not known, so the rim that padding spoils cannot "
-                "be left out. Pass --include-rim."
-            )
-        params |= {"scale": scale, "degradation": DEGRADATION, "context": "patch", "rim": rim}
-        scorer_args = (restorer, where, rim)
-        if 2 * rim >= pool.index.size:
-            raise InputError(
-                f"patches have {pool.index.size} px, but {rim} px at each edge are spoiled by "
-                f"padding. Extract patches above {2 * rim} px, or pass --include-rim."
-            )
-    name = name or score_name(method, scale or 2)
-    path = workspace.scores(name)
-    if not restart and (there := _already_there(path, parents, params)):
-        return name, there
-    partial = path.with_name(f"{name}.part")
+    partial = path.with_name(f"{work.name}.part")
+    started = time.perf_counter()
     scores_N = score_patches(
-        pool,
-        make(*scorer_args),
+        work.pool,
+        work.scorer,
         batch=batch,
         partial=partial,
-        plan=digest(canonical(parents), canonical(params), str(batch)),
+        plan=digest(work.identity, str(batch), str(options.maps)),
         rank=world.rank,
         processes=world.size,
         wait=world.wait,
         progress=progress,
+        cells_NHW=work.cells_NHW,
     )
     whole_N = merged(world.gathered(scores_N))
+    clock.total, clock.patches = time.perf_counter() - started, sum(world.gathered(clock.patches))
+    cells_NHW = None if work.cells_NHW is None else merged(world.gathered(work.cells_NHW))
     if world.first:
-        ScoreTable.write(path, whole_N, parents=parents, params=params, made=watch.made())
+        made = watch.made()
+        if table is None:
+            table = ScoreTable.write(
+                path, whole_N, parents=work.parents, params=work.params, made=made
+            )
+        if cells_NHW is not None:
+            ErrorMaps.write(
+                maps,
+                cells_NHW,
+                parents={"scores": table.fingerprint, "patches": work.pool.index.fingerprint},
+                params={**work.params, "side": SIDE},
+                made=made,
+            )
         forget(partial)
     world.wait()
-    return name, ScoreTable.read(path)
+    return work.name, ScoreTable.read(path)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A score table that is to be made.
+
+    Attributes:
+        name: of the table.
+        pool: the patches.
+        scorer: (patch ids, pool) -> scores.
+        parents: of the table.
+        params: of the table.
+        cells_NHW: error maps that the scorer fills in; None where they are not asked for.
+    """
+
+    name: str
+    pool: PatchPool
+    scorer: Scorer
+    parents: Mapping[str, str]
+    params: Mapping[str, Any]
+    cells_NHW: Cells | None = None
+
+    @property
+    def identity(self) -> str:
+        """What decides the scores."""
+        return digest(canonical(dict(self.parents)), canonical(dict(self.params)))
+
+
+def plan_scoring(
+    workspace: Workspace,
+    *,
+    method: str,
+    scale: int | None,
+    scorers: Sequence[str],
+    options: Options,
+    name: str | None,
+    device: str,
+    world: World,
+    progress: Progress,
+    clock: Clock,
+) -> Work:
+    """Open patches and models, and check that they go together; see :func:`score`."""
+    SCORERS[method]  # an unknown name is a fault
+    where = pick_device(device)
+    opened = _opened(workspace, method, scorers, scale, where)
+    if opened:
+        scale = opened[0].restorer.scale
+    scale = scale or 2
+    by_reconstruction = method in RECONSTRUCTION
+    if options.maps and not by_reconstruction:
+        raise InputError(
+            f"--maps shows where a reconstruction is wrong, but {method} makes none. Choose one "
+            f"of: {', '.join(RECONSTRUCTION)}."
+        )
+    with world.in_turn():  # the first one makes LR, the others find it
+        pool = open_pool(workspace, scale, progress, with_lr=by_reconstruction)
+    params: dict[str, object] = {"method": method}
+    cells_NHW: Cells | None = None
+    scorer: Scorer
+    if by_reconstruction:
+        if options.maps:
+            cells_NHW = np.full((len(pool), SIDE, SIDE), np.nan, np.float32)
+        scorer, found = _reconstruction(
+            method, opened, scale, options, pool.index, where, clock, cells_NHW
+        )
+        params |= {"scale": scale, "degradation": DEGRADATION, **found}
+    else:
+        scorer = SCORERS.load(method)()
+
+    def counted(ids: Ids, pool: PatchPool) -> npt.NDArray[np.float64]:
+        scores = scorer(ids, pool)
+        clock.patches += len(ids)
+        return scores
+
+    parents = _parents(opened, pool.index)
+    return Work(name or score_name(method, scale), pool, counted, parents, params, cells_NHW)
+
+
+def _reconstruction(
+    method: str,
+    opened: list[Opened],
+    scale: int,
+    options: Options,
+    index: PatchIndex,
+    device: torch.device,
+    clock: Clock,
+    cells_NHW: Cells | None,
+) -> tuple[Reconstruction, dict[str, object]]:
+    """The scorer, and what the header of its table says of it."""
+    restorers: list[tuple[Restorer, int | None]] = [
+        (each.restorer.at(options.precision), each.rim) for each in opened
+    ]
+    if not restorers:
+        restorers = [(BicubicRestorer(scale), 2 * scale)]  # bicubic reaches 2 LR px
+    sight = Sight.of(restorers)
+    if sight.rim is None and not options.include_rim:
+        blind = next(restorer.name for restorer, rim in restorers if rim is None)
+        raise InputError(
+            f"how far {blind} sees is not known, so the rim that padding spoils cannot be left "
+            "out. Pass --include-rim."
+        )
+    if index.size // scale < sight.minimum:
+        raise InputError(
+            f"patches have {index.size // scale} px a side at LR, but a scoring model takes at "
+            f"least {sight.minimum}. Extract patches of {sight.minimum * scale} px or more."
+        )
+    mapper = ErrorMapper(
+        SCORERS.load(method)(), [restorer for restorer, _ in restorers], device, clock
+    )
+    scorer = Reconstruction(
+        mapper,
+        sight,
+        context=options.context,
+        include_rim=options.include_rim,
+        cells_NHW=cells_NHW,
+    )
+    if 2 * scorer.margin >= index.size:
+        remedy = "" if options.include_rim else ", or pass --include-rim"
+        raise InputError(
+            f"patches have {index.size} px, but {scorer.margin} px at each edge are spoiled by "
+            f"padding or not measured. Extract patches above {2 * scorer.margin} px{remedy}."
+        )
+    rim = 0 if options.include_rim else sight.rim
+    return scorer, {"context": options.context, "rim": rim, "precision": options.precision}
+
+
+def _opened(
+    workspace: Workspace,
+    method: str,
+    scorers: Sequence[str],
+    scale: int | None,
+    device: torch.device,
+) -> list[Opened]:
+    """The scoring models of a method, as many as it takes, all of one scale."""
+    takes = RECONSTRUCTION.get(method, NO_MODEL)
+    if not scorers and takes.least == 1:
+        folder = _only_scorer(workspace, scale)
+        opened = [open_restorer(str(folder / WEIGHTS), None, device)]
+    elif len(scorers) < takes.least or (takes.most is not None and len(scorers) > takes.most):
+        order = ", the weak one first" if method == "reducible" else ""
+        raise InputError(
+            f"{method} takes {takes}{order}, but --scorer is given {len(scorers)} times."
+        )
+    else:
+        opened = [_scoring_model(workspace, scorer, scale, device) for scorer in scorers]
+    scales = {each.restorer.scale for each in opened}
+    if len(scales) > 1:
+        them = ", ".join(f"{each.path} is of x{each.restorer.scale}" for each in opened)
+        raise InputError(f"scoring models must be of one scale, but {them}.")
+    if scale and scales - {scale}:
+        raise InputError(
+            f"{opened[0].path.parent} is a model of x{opened[0].restorer.scale}, but --scale is "
+            f"{scale}. Run 'srprune pretrain --scale {scale}' first."
+        )
+    return opened
 
 
 def _scoring_model(
-    workspace: Workspace, scorer: str | None, scale: int | None, device: torch.device
-) -> tuple[Opened, dict[str, str]]:
-    """The scoring model and its fingerprints; one of the workspace has that of its patches, too.
+    workspace: Workspace, scorer: str, scale: int | None, device: torch.device
+) -> Opened:
+    """A file by its path, a scoring model by its name, or a run.
 
-    A file that is named by its path may have been trained on anything.
+    A scoring model of the workspace tells which patches it must score; what is named otherwise may
+    have been trained on anything.
     """
-    if scorer and names_a_file(scorer):
-        opened = open_restorer(scorer, scale, device)
-        return opened, {"scorer": opened.restorer.fingerprint}
-    folder = _scorer_folder(workspace, scorer, scale)
-    opened = open_restorer(str(folder / WEIGHTS), None, device)
-    if scale not in (None, opened.restorer.scale):
-        raise InputError(
-            f"{folder} is a model of x{opened.restorer.scale}, but --scale is {scale}. "
-            f"Run 'srprune pretrain --scale {scale}' first."
+    if names_a_file(scorer):
+        return replace(open_restorer(scorer, scale, device), patches=None)
+    own = workspace.scorer(scorer) / WEIGHTS
+    if own.is_file():
+        return open_restorer(str(own), None, device)
+    path = find_weights(scorer, workspace)
+    if path is None:
+        known = ", ".join(folder.name for folder in workspace.scorers()) or "none"
+        raise MissingArtifact(
+            f"there is no scoring model, run or weights file '{scorer}'. Run 'srprune pretrain "
+            f"--name {scorer}' first, or choose one of the scoring models: {known}; or of the "
+            f"runs: {run_names(workspace)}."
         )
-    assert opened.patches is not None  # pretraining writes it
-    return opened, {"scorer": opened.restorer.fingerprint, "patches": opened.patches}
+    return replace(open_restorer(str(path), None, device), patches=None)
 
 
-def _scorer_folder(workspace: Workspace, name: str | None, scale: int | None) -> Path:
-    if name:
-        return workspace.scorer(name)
+def _only_scorer(workspace: Workspace, scale: int | None) -> Path:
     folders = workspace.scorers()
     if scale and len(folders) > 1:
         folders = [folder for folder in folders if folder.name.endswith(f"_x{scale}")]
     return the_one(folders, "scoring model", "--scorer", "srprune pretrain")
 
 
+def _parents(opened: list[Opened], index: PatchIndex) -> dict[str, str]:
+    """Fingerprints of what goes in: the patches, and the scoring models in their order."""
+    parents = {"patches": index.fingerprint}
+    for number, each in enumerate(opened, start=1):
+        if each.patches not in (None, index.fingerprint):
+            raise ArtifactMismatch(
+                f"{each.path.parent} was trained on patch index {each.patches}, but the workspace "
+                f"holds {index.fingerprint}. Run 'srprune pretrain --restart'."
+            )
+        parents["scorer" if number == 1 else f"scorer{number}"] = each.restorer.fingerprint
+    return parents
+
+
+def _maps_missing(path: Path, table: ScoreTable) -> bool:
+    """True where the error maps of a table must be made; damaged ones are made again."""
+    try:
+        ErrorMaps.read(path, table.fingerprint)
+    except UserError:
+        return True
+    return False
+
+
 def _already_there(
-    path: Path, parents: dict[str, str], params: dict[str, object]
+    path: Path, parents: Mapping[str, str], params: Mapping[str, object]
 ) -> ScoreTable | None:
     """The table of this name, if it is the very one that is asked for."""
     if not path.exists():
@@ -164,7 +389,7 @@ def _already_there(
         table = ScoreTable.read(path)
     except UserError:  # damaged: made again
         return None
-    there = {**table.header.parents, **table.header.params}
+    there: dict[str, Any] = {**DEFAULTS, **table.header.parents, **table.header.params}
     for what, value in {**parents, **params}.items():
         if there.get(what) != value:
             raise ArtifactMismatch(

@@ -6,36 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from srprune.core.artifact import digest
 from srprune.core.config import TrainConfig
-from srprune.core.coreset import CoreSet
-from srprune.core.errors import ArtifactMismatch, MissingArtifact
+from srprune.core.errors import MissingArtifact
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
-from srprune.core.workspace import Workspace, coreset_name
-from srprune.data.patches import PatchPool
+from srprune.core.workspace import Workspace
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import find_benchmark
 from srprune.images.decode import decode
 from srprune.models.build import build, load_weights
 from srprune.models.restorer import restorer_of
 from srprune.reporting.curves import write_curves
-from srprune.scoring import BY_RECONSTRUCTION
-from srprune.selection import RULES
-from srprune.stages.coresets import UNRANKED, read_scores, select
 from srprune.stages.extract import read_index, stored
 from srprune.stages.fit import Job, check_batch, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
 from srprune.stages.restorers import find_weights, run_names
+from srprune.stages.training_set import training_set
 from srprune.training.loop import Validate
 from srprune.training.optimizer import make_optimizer
-
-FULL = "full"
 
 
 def plan_training(
@@ -65,13 +58,23 @@ def plan_training(
     make_optimizer(network, config.optimizer, network.last_layer)
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
-    train_set, ids, parents = _training_set(config, workspace, pool, coreset)
-    run = name or f"{stem}__{train_set}__seed{config.seed}"
+    chosen = training_set(config, workspace, pool.index, coreset, progress)
+    run = name or f"{stem}__{chosen.name}__seed{config.seed}"
+    parents = dict(chosen.parents)
     init = None
     if config.init.weights is not None:
         init = _initial_weights(config.init.weights, workspace)
         parents["init"] = digest(init.read_bytes())
-    job = Job(workspace.run(run), config, pool, ids, train_set, parents, init)
+    job = Job(
+        workspace.run(run),
+        config,
+        pool,
+        chosen.patch_ids,
+        chosen.name,
+        parents,
+        init,
+        patch_weights=chosen.weights,
+    )
     check_batch(job)
     return job
 
@@ -83,55 +86,6 @@ def _initial_weights(model: str, workspace: Workspace) -> Path:
         f"there are no weights '{model}' to start from (init.weights): neither a file nor a "
         f"finished run (there: {run_names(workspace)})."
     )
-
-
-def _training_set(
-    config: TrainConfig, workspace: Workspace, pool: PatchPool, given: Path | None
-) -> tuple[str, npt.NDArray[np.int64], dict[str, str]]:
-    """Name, patch ids and parents of what the run trains on."""
-    index, pruning = pool.index, config.pruning
-    RULES[pruning.rule]  # an unknown rule is a fault even where nothing is pruned
-    parents = {"patches": index.fingerprint}
-    if given:
-        coreset = CoreSet.read(given, patches=index.fingerprint)
-        name = given.stem
-    elif pruning.ratio == 1:
-        return FULL, np.arange(len(index)), parents
-    else:
-        scores = None
-        if pruning.rule not in UNRANKED:
-            scores = score_name(pruning.score, config.scale)
-            parents_of_scores = read_scores(workspace, scores, index).fingerprint
-        name = coreset_name(pruning.rule, pruning.ratio, pruning.offset, scores, pruning.seed)
-        path = workspace.coreset(name)
-        if path.exists():
-            coreset = CoreSet.read(path, patches=index.fingerprint)
-            made = coreset.header.params
-            if any(made[key] != getattr(pruning, key) for key in ("rule", "ratio", "offset")):
-                raise ArtifactMismatch(
-                    f"{path} was made with other settings than its name says (rule {made['rule']}, "
-                    f"ratio {made['ratio']}, offset {made['offset']}). Delete it."
-                )
-            if scores and coreset.header.parents.get("scores") != parents_of_scores:
-                raise ArtifactMismatch(
-                    f"{path} was made from other scores than {workspace.scores(scores)}. "
-                    "Run 'srprune select' again."
-                )
-        else:
-            coreset = select(
-                workspace,
-                rule=pruning.rule,
-                ratio=pruning.ratio,
-                offset=pruning.offset,
-                seed=pruning.seed,
-                scores=scores,
-            ).coreset
-    return name, coreset.patch_ids, {**parents, "coreset": coreset.fingerprint}
-
-
-def score_name(score: str, scale: int) -> str:
-    """Name of the table of a score: ``mse`` at x2 is ``mse_x2``; ``sobel`` knows no scale."""
-    return f"{score}_x{scale}" if score in BY_RECONSTRUCTION else score
 
 
 def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> Validate | None:

@@ -237,19 +237,6 @@ def test_inspect_tells_of_every_artifact(cli, prepared, tiny, tmp_path):
         assert facts["made"]["command"].startswith("srprune ")
 
 
-@pytest.mark.parametrize(
-    ("what", "name"),
-    [
-        ("scorers", "laplacian"),
-        ("rules", "des"),
-        ("benchmarks", "photos"),
-        ("configs", "fsrcnn_x2.yaml"),
-    ],
-)
-def test_list_names_what_there_is(cli, what, name):
-    assert name in cli("list", what).stdout.splitlines()
-
-
 def test_list_models_tells_their_facts(cli):
     """Published: 12,809 parameters, and SwinIR's 11.8M; RCAN's pooling sees the whole image."""
     head, *lines = cli("list", "models").stdout.splitlines()

@@ -10,39 +10,54 @@ import pytest
 import torch
 
 from srprune.core.config import ExtractConfig, TrainConfig
-from srprune.core.errors import MissingArtifact, UnknownName
+from srprune.core.errors import InputError, MissingArtifact, UnknownName
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
-from srprune.scoring import SCORERS
+from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.stages.extract import ImageSource, extract, read_index
 from srprune.stages.fit import fit
 from srprune.stages.pretrain import plan_pretraining
-from srprune.stages.score import score
+from srprune.stages.score import Options, score
+from tests.conftest import small_images
 
 every_method = pytest.mark.parametrize("method", list(SCORERS))
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Patches, and two scoring models of a few steps; do not write into it."""
+    folder = tmp_path_factory.mktemp("scorers")
+    workspace = Workspace(folder / "workspace")
+    source = ImageSource.find(str(small_images(folder / "images")))
+    extract(source, ExtractConfig(size=48, stride=24), workspace)
+    for name, steps in (("srcnn_x2", 4), ("weak", 1)):
+        config = TrainConfig(
+            model="srcnn", model_args={"init": "he"}, budget={"steps": steps}, batch=2, lr_crop=18
+        )
+        fit(plan_pretraining(config, workspace, name=name), device=torch.device("cpu"))
+    return workspace.root
+
+
 @pytest.fixture
-def workspace(images: Path, tmp_path: Path) -> Workspace:
-    """Patches, and a scoring model of a few steps."""
-    workspace = Workspace(tmp_path / "workspace")
-    extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
-    config = TrainConfig(
-        model="srcnn", model_args={"init": "he"}, budget={"steps": 3}, batch=2, lr_crop=18
-    )
-    fit(plan_pretraining(config, workspace), device=torch.device("cpu"))
-    return workspace
+def workspace(prepared: Path, tmp_path: Path) -> Workspace:
+    """A copy of its own."""
+    return Workspace(shutil.copytree(prepared, tmp_path / "workspace"))
+
+
+def models(method: str) -> list[str]:
+    """As many scoring models as a method takes at least."""
+    return ["weak", "srcnn_x2"][2 - RECONSTRUCTION.get(method, NO_MODEL).least :]
 
 
 def fresh_scores(workspace: Workspace, method: str, batch: int = 4) -> ScoreTable:
     """Scores that no earlier call has left behind."""
     shutil.rmtree(workspace.root / "scores", ignore_errors=True)
-    return score(workspace, method=method, batch=batch, device="cpu")[1]
+    return score(workspace, method=method, scorers=models(method), batch=batch, device="cpu")[1]
 
 
 @every_method
 def test_scores_are_one_finite_number_a_patch(workspace: Workspace, method: str) -> None:
-    name, table = score(workspace, method=method, device="cpu")
+    name, table = score(workspace, method=method, scorers=models(method), device="cpu")
     scores = table.scores_N
     assert scores.dtype == np.float64
     assert scores.shape == (len(read_index(workspace)),)
@@ -73,13 +88,15 @@ def test_the_batch_does_not_change_the_scores(workspace: Workspace, method: str)
 
 @every_method
 def test_a_finished_table_is_returned_as_it_is(workspace: Workspace, method: str) -> None:
-    name, first = score(workspace, method=method, device="cpu")
+    name, first = score(workspace, method=method, scorers=models(method), device="cpu")
     before = workspace.scores(name).stat()
 
     def progress(label: str, done: int, total: int, note: str = "") -> None:
         raise AssertionError(f"{label} again")
 
-    same_name, again = score(workspace, method=method, device="cpu", progress=progress)
+    same_name, again = score(
+        workspace, method=method, scorers=models(method), device="cpu", progress=progress
+    )
     assert same_name == name
     assert np.array_equal(again.scores_N, first.scores_N)
     after = workspace.scores(name).stat()
@@ -89,10 +106,26 @@ def test_a_finished_table_is_returned_as_it_is(workspace: Workspace, method: str
 @every_method
 def test_without_patches_the_command_that_makes_them_is_named(tmp_path: Path, method: str) -> None:
     with pytest.raises(MissingArtifact, match=r"Run 'srprune (extract|pretrain)"):
-        score(Workspace(tmp_path / "nothing"), method=method, device="cpu")
+        score(Workspace(tmp_path / "nothing"), method=method, scorers=models(method), device="cpu")
 
 
 def test_unknown_method_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="Did you mean: sobel") as caught:
         score(Workspace(tmp_path), method="sobbel", device="cpu")
     assert all(name in str(caught.value) for name in SCORERS)
+
+
+@pytest.mark.parametrize("method", [m for m in SCORERS if RECONSTRUCTION.get(m, NO_MODEL).most])
+def test_a_wrong_number_of_models_is_one_clear_line(workspace: Workspace, method: str) -> None:
+    takes = RECONSTRUCTION[method]
+    wrong = 1 if takes.least == 2 else 3
+    with pytest.raises(InputError, match=f"{method} takes {takes}.*given {wrong} times"):
+        score(workspace, method=method, scorers=["srcnn_x2"] * wrong, device="cpu")
+
+
+@pytest.mark.parametrize("method", [m for m in SCORERS if m not in RECONSTRUCTION])
+def test_other_methods_take_no_model_and_make_no_maps(workspace: Workspace, method: str) -> None:
+    with pytest.raises(InputError, match=f"{method} takes no scoring model"):
+        score(workspace, method=method, scorers=["srcnn_x2"], device="cpu")
+    with pytest.raises(InputError, match=f"but {method} makes none"):
+        score(workspace, method=method, options=Options(maps=True), device="cpu")

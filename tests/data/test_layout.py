@@ -15,7 +15,7 @@ from srprune.core.patches import ImageRecord, PatchIndex
 from srprune.data.layout import RowTable, in_store, packed
 from srprune.images.grid import grid
 from srprune.images.store import PixelStore
-from srprune.stages.coresets import covered_pixels
+from srprune.selection.coverage import covered_pixels
 
 Ints = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8]

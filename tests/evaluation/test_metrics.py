@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from srprune.evaluation.metrics import psnr, ssim
+from srprune.evaluation.metrics import psnr, psnr_ssim_y, ssim
 from srprune.images import bicubic
+from srprune.images.color import rgb_to_y
 
 # The two images and figures of docs/protocol.md, computed with MATLAB's definitions.
 ROW, COL = np.mgrid[:24, :24]
@@ -120,3 +121,92 @@ def test_published_figures_of_bicubic_there_and_back(
     a, b = (x[inner, inner].astype(np.float64) for x in (image, back))
     assert round(psnr(a, b), 6) == expected_psnr
     assert round(ssim(a, b), 6) == expected_ssim
+
+
+def rgb_pair(height: int, width: int, seed: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
+    """An RGB image with flat, smooth and noisy parts, and the same image disturbed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    planes = [rng.uniform(0, 255) + 90 * np.sin(y / (3 + c)) * np.cos(x / 5) for c in range(3)]
+    image = np.stack(planes, axis=2) + rng.uniform(0, 60, 3) * rng.standard_normal(
+        (height, width, 3)
+    )
+    image[: height // 3] = rng.integers(0, 256, 3)
+    other = image + noise * rng.standard_normal(image.shape)
+    return tuple(np.clip(np.round(x), 0, 255).astype(np.uint8) for x in (image, other))
+
+
+def assert_as_in_double(a: np.ndarray, b: np.ndarray) -> None:
+    """Against scikit-image on Y in float64."""
+    found_psnr, found_ssim = psnr_ssim_y(a, b)
+    a_y, b_y = rgb_to_y(a), rgb_to_y(b)
+    _, whole = structural_similarity(
+        a_y,
+        b_y,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+        full=True,
+    )
+    close = 1e-10 if np.abs(a_y - b_y).max() < 65 else 1e-6
+    expected = peak_signal_noise_ratio(a_y, b_y, data_range=255)
+    assert found_psnr == pytest.approx(expected, abs=close)
+    assert found_ssim == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-6)
+
+
+@settings(deadline=None)
+@given(st.integers(11, 90), st.integers(11, 90), seeds, st.floats(0.3, 80))
+def test_y_of_rgb_is_within_a_millionth_of_double_precision(
+    height: int, width: int, seed: int, noise: float
+) -> None:
+    a, b = rgb_pair(height, width, seed, noise)
+    if np.array_equal(a, b):
+        return
+    assert_as_in_double(a, b)
+    assert psnr_ssim_y(b, a) == psnr_ssim_y(a, b)
+
+
+@pytest.mark.parametrize("height", [73, 74, 75, 106])  # a tile has 64 rows and its margin
+@pytest.mark.parametrize("width", [265, 266, 267, 299])  # and 256 columns
+def test_the_seams_of_tiles_do_not_show(height: int, width: int) -> None:
+    a, b = rgb_pair(height, width, height + width, 12)
+    assert_as_in_double(a, b)
+    a_y, b_y = rgb_to_y(a), rgb_to_y(b)
+    _, whole = structural_similarity(
+        a_y,
+        b_y,
+        gaussian_weights=True,
+        sigma=1.5,
+        use_sample_covariance=False,
+        data_range=255,
+        full=True,
+    )
+    assert ssim(a_y, b_y) == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize("level", [0, 1, 128, 255])
+def test_y_of_one_changed_pixel(level: int) -> None:
+    """In flat images errors of rounding add up, and all the rest cancels."""
+    a = np.full((60, 70, 3), level, np.uint8)
+    b = a.copy()
+    b[30, 35, 1] = abs(level - 1)
+    assert_as_in_double(a, b)
+
+
+def test_y_of_opposites() -> None:
+    a, _ = rgb_pair(50, 60, 5, 1)
+    assert_as_in_double(a, 255 - a)
+    assert_as_in_double(np.zeros_like(a), np.full_like(a, 255))
+    assert psnr_ssim_y(a, 255 - a)[1] < 0
+
+
+def test_y_of_identical_images() -> None:
+    a, _ = rgb_pair(64, 80, 4, 1)
+    assert psnr_ssim_y(a, a.copy()) == (math.inf, 1.0)
+
+
+def test_y_of_a_view_is_that_of_its_copy() -> None:
+    a, b = rgb_pair(60, 70, 6, 9)
+    inner = (slice(2, -2), slice(2, -2))  # a border is cut off by slicing
+    assert psnr_ssim_y(a[inner], b[inner]) == psnr_ssim_y(a[inner].copy(), b[inner].copy())

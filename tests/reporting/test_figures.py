@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from srprune.core.errors import InputError, MissingDependency
-from srprune.reporting.figures import cumulative_shares, loss_curve
+from srprune.reporting.figures import cumulative_shares, loss_curve, sorted_scores
 
 HEAVY = np.random.default_rng(0).lognormal(-8, 1.2, 1280)
 CUTS = {"des50": (0, 640), "asc25": (960, 1280), "refined50": (64, 704)}
@@ -89,11 +89,55 @@ def test_two_panels_or_one(tmp_path: Path) -> None:
     assert both.width == 2 * left.width == 2 * right.width == 2 * bare.width
 
 
-def test_same_scores_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("figure", [loss_curve, sorted_scores])
+@pytest.mark.parametrize("ending", ["png", "pdf"])
+def test_same_scores_same_bytes(figure: Any, ending: str, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        draw(tmp_path / name / "curve.png", CUTS)
-    assert (tmp_path / "a/curve.png").read_bytes() == (tmp_path / "b/curve.png").read_bytes()
+        figure(HEAVY, CUTS, tmp_path / name / f"figure.{ending}", method="mse")
+    one, other = ((tmp_path / name / f"figure.{ending}").read_bytes() for name in ("a", "b"))
+    assert one == other
+
+
+@pytest.mark.parametrize("figure", [loss_curve, sorted_scores])
+def test_a_pdf_is_vectors_and_text(figure: Any, tmp_path: Path) -> None:
+    path = tmp_path / "figure.pdf"
+    figure(HEAVY, CUTS, path, method="mse")
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert b"/Type /Font" in content
+    assert b"/Type3" not in content
+    assert b"/Subtype /Image" not in content
+    assert b"CreationDate" not in content
+    assert [each.name for each in tmp_path.iterdir()] == ["figure.pdf"]
+
+
+def bars(path: Path) -> npt.NDArray[np.bool_]:
+    """Where a sorted-scores figure has the colour of its bars."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    return np.abs(pixels - [0x8F, 0xA3, 0xAD]).max(axis=2) < 12
+
+
+def test_sorted_scores_fall_from_left_to_right(tmp_path: Path) -> None:
+    sorted_scores(HEAVY, {}, tmp_path / "s.png", method="mse")
+    heights = bars(tmp_path / "s.png").sum(axis=0)
+    inside = heights[np.flatnonzero(heights)[2:-2]]
+    assert len(inside) > 500
+    assert (np.diff(inside) <= 2).all()
+    assert inside[0] > 2 * inside[-1]
+
+
+def test_sorted_scores_may_be_negative_or_few(tmp_path: Path) -> None:
+    for scores in (np.array([-1.0, 2.0]), np.array([3.0]), np.zeros(4)):
+        sorted_scores(scores, {"des": (0, 1)}, tmp_path / "s.png", method="reducible")
+
+
+@pytest.mark.parametrize("bad", [[], [np.inf, 1.0], [np.nan]])
+def test_scores_that_cannot_be_sorted_are_refused(bad: list[float], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="finite"):
+        sorted_scores(np.array(bad), {}, tmp_path / "s.png", method="mse")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("method", "noun"), [("mse", "loss"), ("sobel", "score")])

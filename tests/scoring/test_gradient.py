@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 from srprune.core.config import ExtractConfig  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.data.patches import PatchPool  # noqa: E402
-from srprune.scoring.gradient import Laplacian, Sobel, greys  # noqa: E402
+from srprune.scoring.gradient import Laplacian, Sobel, SwappedSobel  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
 
@@ -92,10 +95,66 @@ def test_laplacian_equals_the_loop(pool: PatchPool) -> None:
 
 def test_greys_are_the_eight_bit_greys(pool: PatchPool) -> None:
     ids = np.array([4, 1])
-    for ours, patch in zip(greys(ids, pool), pool.hr_patches(ids), strict=True):
-        assert ours.dtype == np.float64
+    for ours, patch in zip(Sobel().greys(ids, pool), pool.hr_patches(ids), strict=True):
+        assert ours.dtype == np.uint8
         assert np.array_equal(ours, grey_of(patch))
-    assert np.array_equal(greys(np.array([1]), pool)[0], RAMP)
+
+
+def test_the_swapped_grey_weighs_red_as_blue(pool: PatchPool) -> None:
+    ids = np.arange(len(pool))
+    for ours, patch in zip(SwappedSobel().greys(ids, pool), pool.hr_patches(ids), strict=True):
+        assert np.array_equal(ours, grey_of(patch[..., ::-1]))
+    ordinary, swapped = Sobel()(ids, pool), SwappedSobel()(ids, pool)
+    assert np.array_equal(ordinary[:4], swapped[:4])  # these pictures have no colour
+    assert (ordinary[4:] != swapped[4:]).all()
+
+
+def test_the_order_of_patches_and_the_batch_do_not_matter(tmp_path: Path, images: Path) -> None:
+    workspace = Workspace(tmp_path / "other")
+    extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
+    pool = open_pool(workspace, 2)
+    ids = np.arange(len(pool))
+    shuffled = np.random.default_rng(0).permutation(ids)  # images come and go and come again
+    for scorer in (Sobel(), SwappedSobel(), Laplacian()):
+        alone = np.concatenate([type(scorer)()(ids[i : i + 1], pool) for i in ids])
+        assert np.array_equal(scorer(ids, pool), alone)
+        assert np.array_equal(scorer(shuffled, pool), alone[shuffled])
+        assert scorer(ids[:0], pool).shape == (0,)
+
+
+def test_a_scorer_does_not_take_one_pool_for_another(tmp_path: Path, pool: PatchPool) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    Image.new("RGB", (SIZE, SIZE), (9, 9, 9)).save(flat / "flat.png")
+    workspace = Workspace(tmp_path / "second")
+    extract(ImageSource.find(str(flat)), ExtractConfig(size=SIZE, stride=SIZE), workspace)
+    scorer = Laplacian()
+    first = np.array([4])  # noise
+    assert scorer(first, pool) > 0
+    assert scorer(np.array([0]), open_pool(workspace, 2)) == [0.0]
+    assert scorer(first, pool) > 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(2, 140), st.integers(0, 2**32 - 1))
+def test_exact_on_patches_of_any_size(size: int, seed: int) -> None:
+    """Against scipy in float64; the rows are filtered in blocks, whose seams must not show."""
+    grey = np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+    wide = grey.astype(np.float64)
+    gx, gy = (ndimage.sobel(wide, axis=axis, mode="mirror") for axis in (1, 0))
+    expected = (int(np.abs(gx).sum()) + int(np.abs(gy).sum())) / grey.size / 2
+    assert Sobel().score(grey) == expected
+    expected = int(np.abs(ndimage.laplace(wide, mode="mirror")).sum()) / grey.size
+    assert Laplacian().score(grey) == expected
+
+
+def test_the_strongest_edges_do_not_overflow() -> None:
+    stripes = np.zeros((12, 12), np.uint8)
+    stripes[:, ::4] = stripes[:, 1::4] = 255  # two px wide: every px but the mirrored ones edges
+    wide = stripes.astype(np.float64)
+    gx = np.abs(ndimage.sobel(wide, axis=1, mode="mirror"))
+    assert gx.max() == 4 * 255
+    assert Sobel().score(stripes) == gx.mean() / 2
 
 
 def test_flat_patches_have_no_gradient(pool: PatchPool) -> None:

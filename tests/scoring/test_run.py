@@ -187,3 +187,62 @@ def test_a_batch_without_room_is_halved_for_good(pool: PatchPool, partial: Path)
     assert max(map(len, cramped.batches)) == 2
     with pytest.raises(InputError, match="not enough memory to score a single patch"):
         score_patches(pool, Cramped(room=0), batch=8, partial=partial, plan="p")
+
+
+class Mapped(Asked):
+    """Fills in a map a patch as it goes."""
+
+    def __init__(self, cells: Any, kill_at: int | None = None) -> None:
+        super().__init__(kill_at)
+        self.cells = cells
+
+    def __call__(self, ids: Ids, pool: PatchPool) -> Any:
+        scores = super().__call__(ids, pool)
+        self.cells[ids] = ids[:, None, None]
+        return scores
+
+
+def no_cells(pool: PatchPool) -> Any:
+    return np.full((len(pool), 16, 16), np.nan, np.float32)
+
+
+@pytest.mark.usefixtures("always_saving")
+def test_error_maps_are_kept_with_the_scores(pool: PatchPool, partial: Path) -> None:
+    job = {"batch": 4, "partial": partial, "plan": "p"}
+    cells = no_cells(pool)
+    with pytest.raises(Killed):
+        score_patches(pool, Mapped(cells, kill_at=2), cells_NHW=cells, **job)
+    cells = no_cells(pool)
+    mapped = Mapped(cells)
+    scores = score_patches(pool, mapped, cells_NHW=cells, **job)
+    assert mapped.batches[0][0] == 8
+    assert np.array_equal(scores, every_score(pool))
+    assert np.array_equal(cells[:, 0, 0], np.arange(len(pool)))
+    assert np.isfinite(cells).all()
+
+
+@pytest.mark.usefixtures("always_saving")
+def test_a_partial_without_error_maps_is_no_help_where_they_are_wanted(
+    pool: PatchPool, partial: Path
+) -> None:
+    job = {"batch": 4, "partial": partial, "plan": "p"}
+    with pytest.raises(Killed):
+        score_patches(pool, Asked(kill_at=2), **job)
+    cells = no_cells(pool)
+    mapped = Mapped(cells)
+    score_patches(pool, mapped, cells_NHW=cells, **job)
+    assert mapped.batches[0] == [0, 1, 2, 3]
+    assert np.isfinite(cells).all()
+
+
+def test_error_maps_of_processes_become_one(pool: PatchPool, partial: Path) -> None:
+    parts = []
+    for rank in range(2):
+        cells = no_cells(pool)
+        score_patches(
+            pool, Mapped(cells), batch=4, partial=partial, plan="p", rank=rank, processes=2,
+            cells_NHW=cells,
+        )  # fmt: skip
+        parts.append(cells)
+    assert np.isnan(parts[0]).any() and np.isnan(parts[1]).any()
+    assert np.array_equal(merged(parts)[:, 3, 3], np.arange(len(pool)))

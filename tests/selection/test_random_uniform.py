@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from srprune.core.errors import InputError
 from srprune.selection.random_uniform import random_uniform
 from srprune.selection.rank_window import des, portion
+
+no_deadline = settings(deadline=None)
 
 NUMS = st.integers(1, 300)
 SEEDS = st.integers(0, 2**40)
@@ -20,6 +22,7 @@ def draw(num: int, ratio: float, seed: int, offset: float = 0.0) -> list[int]:
     return random_uniform(np.zeros(num), ratio, offset, seed).tolist()
 
 
+@no_deadline
 @given(NUMS, SHARES, SEEDS)
 def test_it_keeps_as_many_as_des_sorted_and_unique(num: int, ratio: float, seed: int) -> None:
     assume(portion(ratio, num))
@@ -28,12 +31,14 @@ def test_it_keeps_as_many_as_des_sorted_and_unique(num: int, ratio: float, seed:
     assert kept.tolist() == sorted(set(kept.tolist())) and kept[0] >= 0 and kept[-1] < num
 
 
+@no_deadline
 @given(st.integers(4, 300), SEEDS)
 def test_sets_of_one_seed_are_nested(num: int, seed: int) -> None:
     quarter, half, most, full = (set(draw(num, ratio, seed)) for ratio in (0.25, 0.5, 0.75, 1))
     assert quarter <= half <= most <= full == set(range(num))
 
 
+@no_deadline
 @given(NUMS, SEEDS)
 def test_the_scores_have_no_effect(num: int, seed: int) -> None:
     scores_N = np.random.default_rng(seed).normal(size=num)
@@ -42,11 +47,13 @@ def test_the_scores_have_no_effect(num: int, seed: int) -> None:
         assert random_uniform(scores_N, 0.5, 0.0, seed).tolist() == draw(num, 0.5, seed)
 
 
+@no_deadline
 @given(SEEDS, SEEDS)
 def test_seeds_differ(one: int, two: int) -> None:
     assert (draw(200, 0.5, one) == draw(200, 0.5, two)) == (one == two)
 
 
+@no_deadline
 @given(st.integers(2, 100).map(lambda half: 2 * half), SEEDS)
 def test_an_offset_draws_a_second_disjoint_set(num: int, seed: int) -> None:
     assert sorted(draw(num, 0.5, seed) + draw(num, 0.5, seed, offset=0.5)) == list(range(num))

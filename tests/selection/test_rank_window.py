@@ -10,12 +10,14 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from srprune.core.errors import InputError
 from srprune.selection import RULES
-from srprune.selection.rank_window import asc, des, portion, window
+from srprune.selection.rank_window import asc, des, portion, ranks, window
+
+no_deadline = settings(deadline=None)
 
 DIV2K = 32_592
 
@@ -38,6 +40,7 @@ def chosen(scores_N: Scores, ratio: float, offset: float = 0.0) -> list[int]:
 # --- sizes ---
 
 
+@no_deadline
 @given(st.floats(0, 1), st.integers(1, 10**7))
 def test_portions_round_half_up_exactly(share: float, num: int) -> None:
     assert portion(share, num) == half_up(share, num)
@@ -64,6 +67,7 @@ def test_the_refined_set_on_div2k_skips_1630_and_keeps_16296() -> None:
     assert scores_N[kept].min() == DIV2K - 1_630 - 16_296
 
 
+@no_deadline
 @given(SCORES, SHARES, st.integers(0, 99).map(lambda percent: percent / 100))
 def test_ids_are_sorted_unique_and_as_many_as_the_ratio_says(
     scores_N: Scores, ratio: float, offset: float
@@ -80,12 +84,14 @@ def test_ids_are_sorted_unique_and_as_many_as_the_ratio_says(
 # --- which ---
 
 
+@no_deadline
 @given(SCORES)
 def test_des_is_nested(scores_N: Scores) -> None:
     quarter, half, most, full = (set(chosen(scores_N, r)) for r in (0.25, 0.5, 0.75, 1.0))
     assert quarter <= half <= most <= full == set(range(len(scores_N)))
 
 
+@no_deadline
 @given(SCORES | TIED, SHARES)
 def test_what_des_keeps_is_never_easier_than_what_it_drops(scores_N: Scores, ratio: float) -> None:
     assume(portion(ratio, len(scores_N)))
@@ -94,6 +100,7 @@ def test_what_des_keeps_is_never_easier_than_what_it_drops(scores_N: Scores, rat
     assert len(dropped) == 0 or scores_N[kept].min() >= dropped.max()
 
 
+@no_deadline
 @given(TIED, SHARES)
 def test_ties_go_to_the_lower_id(scores_N: Scores, ratio: float) -> None:
     assume(portion(ratio, len(scores_N)))
@@ -109,6 +116,7 @@ def test_equal_scores_keep_the_first_patches() -> None:
     assert chosen(np.array([0.0, -0.0, 0.0, -0.0]), 0.5) == [0, 1]
 
 
+@no_deadline
 @given(DISTINCT, SHARES, st.randoms())
 def test_permuting_patches_permutes_the_choice_and_nothing_else(
     scores_N: Scores, ratio: float, random: Random
@@ -120,6 +128,7 @@ def test_permuting_patches_permutes_the_choice_and_nothing_else(
         np.testing.assert_array_equal(np.sort(permuted), rule(scores_N, ratio, 0.0, 0))
 
 
+@no_deadline
 @given(SCORES | TIED, SHARES)
 def test_only_the_order_of_the_scores_counts(scores_N: Scores, ratio: float) -> None:
     assume(portion(ratio, len(scores_N)))
@@ -127,12 +136,14 @@ def test_only_the_order_of_the_scores_counts(scores_N: Scores, ratio: float) -> 
     assert chosen(scores_N, ratio) == chosen(ranks, ratio)
 
 
+@no_deadline
 @given(SCORES | TIED, SHARES)
 def test_asc_is_des_of_negated_scores(scores_N: Scores, ratio: float) -> None:
     assume(portion(ratio, len(scores_N)))
     assert asc(scores_N, ratio, 0.0, 0).tolist() == chosen(-scores_N, ratio)
 
 
+@no_deadline
 @given(DISTINCT)
 def test_halves_of_des_and_asc_share_nothing(scores_N: Scores) -> None:
     scores_N = scores_N[: len(scores_N) // 2 * 2]
@@ -140,6 +151,7 @@ def test_halves_of_des_and_asc_share_nothing(scores_N: Scores) -> None:
     assert sorted(easy + chosen(scores_N, 0.5)) == list(range(len(scores_N)))
 
 
+@no_deadline
 @given(SCORES | TIED)
 def test_refined_is_the_window_of_ranks(scores_N: Scores) -> None:
     num = len(scores_N)
@@ -148,6 +160,7 @@ def test_refined_is_the_window_of_ranks(scores_N: Scores) -> None:
     assert chosen(scores_N, 0.5, 0.05) == sorted(ranked[first : first + size])
 
 
+@no_deadline
 @given(SCORES, st.integers(0, 2**32))
 def test_the_seed_has_no_effect_on_ranks(scores_N: Scores, seed: int) -> None:
     for rule in (des, asc):
@@ -156,9 +169,20 @@ def test_the_seed_has_no_effect_on_ranks(scores_N: Scores, seed: int) -> None:
 
 def test_scores_stay_as_they_were() -> None:
     scores_N = np.array([3.0, 1.0, 2.0])
-    for name in RULES:
+    for name in ("des", "asc", "random", "ccs", "stratified"):
         RULES.load(name)(scores_N, 0.5, 0.0, 0)
     assert scores_N.tolist() == [3.0, 1.0, 2.0]
+
+
+@no_deadline
+@given(SCORES | TIED, st.integers(0, 30), st.integers(1, 60), st.booleans())
+def test_ranks_are_those_of_the_stable_sort(
+    scores_N: Scores, first: int, size: int, hardest_first: bool
+) -> None:
+    assume(first + size <= len(scores_N))
+    order_N = np.argsort(-scores_N if hardest_first else scores_N, kind="stable")
+    expected = np.sort(order_N[first : first + size]).tolist()
+    assert ranks(scores_N, first, size, hardest_first=hardest_first).tolist() == expected
 
 
 # --- refusals ---
@@ -186,6 +210,7 @@ def test_a_window_that_runs_past_the_end_says_by_how_much() -> None:
         window(1.0, 0.05, DIV2K)
 
 
+@no_deadline
 @given(SHARES, st.integers(0, 99).map(lambda percent: percent / 100), st.integers(1, 1000))
 def test_a_window_fits_or_is_refused(ratio: float, offset: float, num: int) -> None:
     try:

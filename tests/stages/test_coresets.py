@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact, UnknownName
+from srprune.core.features import FeatureTable
+from srprune.core.groups import GroupTable
 from srprune.core.patches import ImageRecord, PatchIndex
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
@@ -164,3 +166,102 @@ def test_scores_of_another_index_are_refused(workspace: Workspace) -> None:
     other = PatchIndex(48, 48, IMAGES, *grid(SHAPES, 48, 48)).write(workspace.patches, made={})
     with pytest.raises(ArtifactMismatch, match=f"but {other.fingerprint} is at hand"):
         select(workspace, rule="des", ratio=0.5)
+
+
+# --- settings, budgets, weights, groups ---
+
+
+def test_settings_stand_in_name_and_header(workspace: Workspace) -> None:
+    put_scores(workspace, np.arange(NUM, dtype=float))
+    default = select(workspace, rule="ccs", ratio=0.5, offset=0.1)
+    assert default.name == "ccs_r0.50_o0.10__mse_x2__seed0"
+    assert default.coreset.header.params["settings"] == {"strata": 50}
+    changed = select(workspace, rule="ccs", ratio=0.5, seed=2, settings={"strata": 3})
+    assert changed.name == "ccs_r0.50_strata3__mse_x2__seed2"
+    assert (changed.num_groups, default.num_groups) == (3, 15)
+    shares = {"classes": 2, "cuts": "width", "shares": [1, 2.5]}
+    found = select(workspace, rule="stratified", ratio=0.5, settings=shares)
+    assert found.name == "stratified_r0.50_classes2_cuts-width_shares1-2.5__mse_x2__seed0"
+    assert found.coreset.header.params["settings"] == shares
+    groups = GroupTable.read(workspace.groups(found.name))
+    assert groups.header.params == {
+        "rule": "stratified", "offset": 0.0, "seed": 0, "settings": shares
+    }  # fmt: skip
+    assert groups.header.parents == found.coreset.header.parents
+
+
+def test_des_writes_no_groups_weights_or_settings(workspace: Workspace) -> None:
+    put_scores(workspace, np.arange(NUM, dtype=float))
+    found = select(workspace, rule="des", ratio=0.5)
+    assert not {"settings", "budget"} & set(found.coreset.header.params)
+    assert found.num_groups == 0 and found.coreset.weights is None
+    assert not (workspace.root / "groups").exists()
+
+
+def test_a_budget_in_patches(workspace: Workspace) -> None:
+    put_scores(workspace, np.arange(NUM, dtype=float))
+    found = select(workspace, rule="des", budget="5", offset=0.1)
+    assert found.name == "des_n5_o0.10__mse_x2"
+    assert found.coreset.patch_ids.tolist() == [10, 11, 12, 13, 14]
+    assert found.coreset.header.params["ratio"] == 5 / 17
+    assert found.coreset.header.params["budget"] == "5"
+    with pytest.raises(InputError, match=r"a budget of 16 and offset 0.1 need 18 patches, 1 more"):
+        select(workspace, rule="des", budget="16", offset=0.1)
+
+
+def test_a_budget_in_bytes_counts_overlaps_once(workspace: Workspace) -> None:
+    put_scores(workspace, np.arange(NUM, dtype=float)[::-1].copy())
+    # a patch has 6,912 bytes; the 6 of image a, of 60x84 px, overlap and have 15,120 together
+    found = select(workspace, rule="des", budget="15120B")
+    assert found.name == "des_15120B__mse_x2" and found.coreset.patch_ids.tolist() == list(range(6))
+    assert len(select(workspace, rule="des", budget="15119B").coreset) == 5
+    assert len(select(workspace, rule="des", budget="1TB", offset=0.1).coreset) == 15
+    with pytest.raises(InputError, match="budget of 6,911 bytes holds no patch: one has 6,912"):
+        select(workspace, rule="des", budget="6911B")
+
+
+def test_ratio_or_budget_and_not_both(workspace: Workspace) -> None:
+    put_scores(workspace, np.ones(NUM))
+    for both in ({}, {"ratio": 0.5, "budget": "5"}):
+        with pytest.raises(InputError, match="either a ratio or a budget"):
+            select(workspace, rule="des", **both)
+
+
+def test_what_a_rule_does_not_take_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(UnknownName, match="unknown des setting 'strata'"):
+        select(workspace, rule="des", ratio=0.5, settings={"strata": 5})
+    with pytest.raises(InputError, match=r"offset is 0.1, but rule hes takes none"):
+        select(workspace, rule="hes", ratio=0.5, offset=0.1)
+    with pytest.raises(MissingArtifact, match="Run 'srprune extract'"):  # no pixels here
+        select(workspace, rule="hes", ratio=0.5)
+    with pytest.raises(UnknownName, match=r"unknown feature 'gradiant'. Did you mean: gradient"):
+        select(workspace, rule="hes", ratio=0.5, settings={"features": "gradiant"})
+    assert not workspace.coreset("x").parent.exists()
+
+
+def test_weights_are_written_and_told_apart(workspace: Workspace) -> None:
+    index = PatchIndex.read(workspace.patches)
+    FeatureTable.write(
+        workspace.features("mine"),
+        np.random.default_rng(0).random((NUM, 2)).astype(np.float32),
+        ("a", "b"),
+        parents={"patches": index.fingerprint},
+        params={},
+        made={},
+    )
+    asked = {"rule": "hes", "ratio": 0.5}
+    settings = {"features": "mine", "classes": 3}
+    found = select(workspace, **asked, settings=settings)
+    assert found.name == "hes_r0.50_classes3_features-mine__seed0"
+    written = CoreSet.read(workspace.coreset(found.name)).weights
+    assert written is not None and len(set(written)) == 3 and written.mean() == pytest.approx(1)
+    path = workspace.coreset(found.name)
+    before = path.stat().st_mtime_ns
+    select(workspace, **asked, settings=settings)
+    assert path.stat().st_mtime_ns == before
+    bare = CoreSet.read(path)
+    CoreSet.write(
+        path, bare.patch_ids, parents=bare.header.parents, params=bare.header.params, made={}
+    )
+    again = select(workspace, **asked, settings=settings).coreset.weights
+    assert again is not None and np.array_equal(again, written)

@@ -1,4 +1,4 @@
-"""The score of the paper: the MSE of a reconstruction, patch by patch."""
+"""The score of the paper: the MSE of a reconstruction, from its definition."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from srprune.data.patches import PatchPool  # noqa: E402
 from srprune.images import bicubic, color  # noqa: E402
 from srprune.models.build import build, save_weights  # noqa: E402
 from srprune.models.restorer import BicubicRestorer, restorer_of  # noqa: E402
-from srprune.scoring.loss import ReconstructionMse  # noqa: E402
+from srprune.scoring.maps import ErrorMapper  # noqa: E402
+from srprune.scoring.measures import Mse  # noqa: E402
+from srprune.scoring.reconstruction import Reconstruction, Sight  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
-from srprune.stages.score import score  # noqa: E402
+from srprune.stages.score import Options, score  # noqa: E402
 
 SIZE = 48
 CPU = torch.device("cpu")
@@ -48,6 +50,19 @@ def tiny(model: str, channels: str, scale: int = 2) -> Any:
     return restorer_of("tiny", network, domain, "0123456789abcdef")
 
 
+def rim_of(restorer: Any) -> int:
+    """HR px at each edge that padding spoils."""
+    if isinstance(restorer, BicubicRestorer):
+        return BICUBIC_REACH * restorer.scale
+    return restorer.network.rim + restorer.domain.reach
+
+
+def mse(restorer: Any, include_rim: bool = False, **more: Any) -> Reconstruction:
+    sight = Sight.of([(restorer, rim_of(restorer))])
+    mapper = ErrorMapper(Mse(), [restorer], CPU)
+    return Reconstruction(mapper, sight, include_rim=include_rim, **more)
+
+
 def slow_mse(restorer: Any, pool: PatchPool, patch: int, rim: int) -> float:
     """Straight from the definition: one patch, float64, a loop over its pixels."""
     hr = pool.hr_patches(np.array([patch]))[0]
@@ -73,15 +88,16 @@ def slow_mse(restorer: Any, pool: PatchPool, patch: int, rim: int) -> float:
     return sum(squares) / len(squares)
 
 
-@pytest.mark.parametrize("rim", [0, 10])
+@pytest.mark.parametrize("include_rim", [True, False])
 @pytest.mark.parametrize("channels", ["y", "rgb"])
 @pytest.mark.parametrize("model", ["srcnn", "fsrcnn"])
 def test_score_is_the_mse_of_the_definition(
-    pool: PatchPool, model: str, channels: str, rim: int
+    pool: PatchPool, model: str, channels: str, include_rim: bool
 ) -> None:
     restorer = tiny(model, channels)
+    rim = 0 if include_rim else rim_of(restorer)
     ids = np.array([0, 7, 3])
-    scores = ReconstructionMse(restorer, CPU, rim)(ids, pool)
+    scores = mse(restorer, include_rim)(ids, pool)
     assert scores.dtype == np.float64
     expected = [slow_mse(restorer, pool, int(patch), rim) for patch in ids]
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
@@ -93,7 +109,7 @@ def test_bicubic_is_scored_on_unrounded_luma(workspace: Workspace, scale: int) -
     pool = open_pool(workspace, scale)
     ids = np.arange(4)
     rim = 2 * scale
-    scores = ReconstructionMse(BicubicRestorer(scale), CPU, rim)(ids, pool)
+    scores = mse(BicubicRestorer(scale))(ids, pool)
     expected = []
     for hr, lr in zip(pool.hr_patches(ids), pool.lr_patches(ids), strict=True):
         apart = bicubic.upscale(color.rgb_to_y(lr), scale) - color.rgb_to_y(hr)
@@ -104,7 +120,7 @@ def test_bicubic_is_scored_on_unrounded_luma(workspace: Workspace, scale: int) -
 @pytest.mark.parametrize("channels", ["y", "rgb"])
 @pytest.mark.parametrize("model", ["srcnn", "fsrcnn"])
 def test_the_batch_does_not_change_the_scores(pool: PatchPool, model: str, channels: str) -> None:
-    scorer = ReconstructionMse(tiny(model, channels), CPU, 10)
+    scorer = mse(tiny(model, channels))
     ids = np.arange(len(pool))
     results = [
         np.concatenate([scorer(ids[i : i + batch], pool) for i in range(0, len(ids), batch)])
@@ -160,7 +176,7 @@ def test_white_flat_patch_is_hard_only_with_its_rim(tmp_path: Path) -> None:
     assert default.header.params["rim"] == 7 - 1 + 2 * BICUBIC_REACH  # SRCNN 9-1-5 spoils 6 px
     assert int(np.argmin(default.scores_N)) == at
     assert default.scores_N[at] < 1e-9
-    _, spoiled = score(workspace, include_rim=True, name="with_rim", device="cpu")
+    _, spoiled = score(workspace, options=Options(include_rim=True), name="with_rim", device="cpu")
     assert spoiled.header.params["rim"] == 0
     assert int(np.argmax(spoiled.scores_N)) == at
     assert spoiled.scores_N[at] > 2 * np.delete(spoiled.scores_N, at).max()
@@ -182,7 +198,7 @@ def test_inside_the_rim_it_is_the_score_of_the_whole_image_restored(
     pool = open_pool(workspace, scale)
     middle = np.flatnonzero((pool.index.top_N == side) & (pool.index.left_N == side))
     restorer = tiny(model, "y", scale)
-    rim = restorer.network.rim + BICUBIC_REACH * scale
+    rim = rim_of(restorer)
     y, lr_y = (
         torch.from_numpy(color.rgb_to_y(image) / 255).float()[None, None]
         for image in (noise, bicubic.downscale(noise, scale))
@@ -191,7 +207,7 @@ def test_inside_the_rim_it_is_the_score_of_the_whole_image_restored(
 
     def both(rim: int) -> tuple[float, float]:
         inner = slice(rim, side - rim)
-        (alone,) = ReconstructionMse(restorer, CPU, rim)(middle, pool)
+        (alone,) = mse(restorer, include_rim=not rim, way="plain")(middle, pool)
         return alone, float(apart[inner, inner].square().mean())
 
     alone, within = both(rim)
@@ -206,5 +222,7 @@ def test_patches_that_are_all_rim_are_refused(tmp_path: Path, images: Path) -> N
     with pytest.raises(InputError, match="above 16 px") as caught:
         score(workspace, method="bicubic", scale=4, device="cpu")
     assert "--include-rim" in str(caught.value)
-    _, table = score(workspace, method="bicubic", scale=4, include_rim=True, device="cpu")
+    _, table = score(
+        workspace, method="bicubic", scale=4, options=Options(include_rim=True), device="cpu"
+    )
     assert np.isfinite(table.scores_N).all()

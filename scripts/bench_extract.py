@@ -1,0 +1,162 @@
+"""'srprune extract' against BasicSR's sub-images, each as a whole process: time and bytes.
+
+    python scripts/bench_extract.py IMAGES [--images 12] [--rounds 3] [--workers 2]
+
+BasicSR's ``extract_subimages.py`` is written out here: a pool of processes, windows of 480 px each
+240 px, PNG at level 3, by OpenCV where it is installed, else by Pillow. IMAGES that are no PNG are
+stored as PNG first, as DIV2K comes. The ways take turns; each starts a new interpreter, writes into
+a new folder, and reads images from the page cache. CPU time is that of the process and its
+children. Ratios are paired round by round, median [least..most].
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SIZE, STRIDE, LEVEL = 480, 240, 3
+HAS_CV2 = importlib.util.find_spec("cv2") is not None
+
+# Imports no more than BasicSR's script does.
+BASICSR = """
+import os, sys
+from multiprocessing import Pool
+import numpy as np
+try:
+    import cv2
+except ImportError:
+    from PIL import Image
+
+def worker(path, folder, size, step, level):
+    name, extension = os.path.splitext(os.path.basename(path))
+    for scale in ("x2", "x3", "x4", "x8"):
+        name = name.replace(scale, "")
+    if "cv2" in globals():
+        img = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    else:
+        img = np.asarray(Image.open(path))
+    h, w = img.shape[:2]
+    h_space = np.arange(0, h - size + 1, step)
+    if h - (h_space[-1] + size) > 0:
+        h_space = np.append(h_space, h - size)
+    w_space = np.arange(0, w - size + 1, step)
+    if w - (w_space[-1] + size) > 0:
+        w_space = np.append(w_space, w - size)
+    index = 0
+    for x in h_space:
+        for y in w_space:
+            index += 1
+            crop = np.ascontiguousarray(img[x : x + size, y : y + size, ...])
+            file = os.path.join(folder, f"{name}_s{index:03d}{extension}")
+            if "cv2" in globals():
+                cv2.imwrite(file, crop, [cv2.IMWRITE_PNG_COMPRESSION, level])
+            else:
+                Image.fromarray(crop).save(file, compress_level=level)
+
+if __name__ == "__main__":
+    source, folder, processes, size, step, level = sys.argv[1:]
+    os.makedirs(folder)
+    pool = Pool(int(processes))
+    jobs = [
+        pool.apply_async(worker, (entry.path, folder, int(size), int(step), int(level)))
+        for entry in os.scandir(source)
+    ]
+    pool.close()
+    pool.join()
+    for job in jobs:
+        job.get()
+"""
+
+
+def png_copies(images: Path, folder: Path, count: int) -> None:
+    """The first images of a folder as PNG files."""
+    from PIL import Image
+
+    from srprune.images.decode import decode, list_images
+
+    folder.mkdir()
+    for name in list_images(images)[:count]:
+        target = folder / f"{Path(name).stem}.png"
+        if name.lower().endswith(".png"):
+            target.write_bytes((images / name).read_bytes())
+        else:
+            Image.fromarray(decode(images / name)).save(target)
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Wall and CPU seconds of a process with its children."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def written(folder: Path) -> tuple[int, int]:
+    """Bytes and number of files."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return sum(sizes), len(sizes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--images", dest="count", type=int, default=12, help="how many")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=2, help="processes, and threads of ours")
+    arguments = parser.parse_args()
+    grid = [str(number) for number in (SIZE, STRIDE)]
+    workers = str(arguments.workers)
+    environment = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}
+    os.environ |= environment  # one thread in each process, so that workers are what counts
+    with tempfile.TemporaryDirectory() as temporary:
+        base = Path(temporary)
+        source, program = base / "images", base / "basicsr.py"
+        png_copies(arguments.images, source, arguments.count)
+        program.write_text(BASICSR)
+        ways = {
+            "BasicSR": lambda out: [
+                sys.executable, str(program), str(source), str(out), workers, *grid, str(LEVEL)
+            ],
+            "srprune": lambda out: [
+                sys.executable, "-m", "srprune", "extract", str(source), "-w", str(out),
+                "--size", grid[0], "--stride", grid[1], "--workers", workers,
+            ],
+        }  # fmt: skip
+        seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+        stored: dict[str, tuple[int, int]] = {}
+        for number in range(arguments.rounds):
+            for way in list(ways) if number % 2 else list(reversed(ways)):
+                out = base / f"{way}{number}"
+                seconds[way].append(run(ways[way](out)))
+                stored[way] = written(out)
+                subprocess.run(["rm", "-r", str(out)], check=True)
+        count, size = len(list(source.iterdir())), written(source)[0]
+        print(f"{count} images, {size / 1e6:.1f} MB of PNG; {workers} workers")
+        print(f"BasicSR's PNG by {'OpenCV' if HAS_CV2 else 'Pillow'} at level {LEVEL}")
+        for way, times in seconds.items():
+            wall, cpu = (sorted(each)[len(times) // 2] for each in zip(*times, strict=True))
+            print(
+                f"{way:8} {wall:7.2f} s wall {cpu:7.2f} s CPU   {stored[way][0] / 1e6:8.1f} MB in "
+                f"{stored[way][1]:,} files"
+            )
+        for place, what in enumerate(("wall", "CPU")):
+            ratios = sorted(
+                theirs[place] / ours[place]
+                for theirs, ours in zip(seconds["BasicSR"], seconds["srprune"], strict=True)
+            )
+            print(
+                f"{what}: srprune takes 1/{ratios[len(ratios) // 2]:.1f} "
+                f"[{ratios[0]:.1f}..{ratios[-1]:.1f}] of BasicSR's time"
+            )
+        print(f"bytes: 1/{stored['BasicSR'][0] / stored['srprune'][0]:.2f} of BasicSR's")
+
+
+if __name__ == "__main__":
+    main()

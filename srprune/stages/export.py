@@ -1,0 +1,228 @@
+"""export: a core-set becomes files that other trainers read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from srprune.core.artifact import storage_errors
+from srprune.core.coreset import CoreSet
+from srprune.core.errors import InputError, MissingArtifact, UserError
+from srprune.core.lock import exclusive
+from srprune.core.names import near
+from srprune.core.patches import PatchIndex
+from srprune.core.progress import Progress, silent
+from srprune.core.provenance import Stopwatch
+from srprune.core.workspace import Workspace, the_one
+from srprune.exports import EXPORTS, LIST, WITH_FACTS
+from srprune.exports.job import Job
+from srprune.exports.patch_files import HR, PatchFiles
+from srprune.exports.sizes import Size, check_space, png_size
+from srprune.exports.stamp import (
+    FORM,
+    already_there,
+    measure,
+    read_stamp,
+    whole_folder,
+    write_stamp,
+)
+from srprune.stages.coresets import read_scores
+from srprune.stages.extract import read_index, sub_image_names
+from srprune.stages.pool import DEGRADATION, open_pool
+
+SCALES = (2, 3, 4)
+LINKS = ("hard", "copy")
+KEPT_SAMPLE = 24  # patches that are encoded to foresee the space that is needed
+DROPPED_SAMPLE = 96  # and to tell what the dropped ones would have taken
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What stands on the disk after an export.
+
+    Attributes:
+        place: the folder; for ``list`` the file.
+        stamp: its ``export.json``; for ``list`` the like.
+        again: whether it was there before.
+    """
+
+    place: Path
+    stamp: Mapping[str, Any]
+    again: bool
+
+
+def export(
+    workspace: Workspace,
+    coreset: str | None = None,
+    *,
+    to: str = "folder",
+    scales: Sequence[int] = (2,),
+    out: Path | None = None,
+    link: str = "hard",
+    workers: int = 1,
+    progress: Progress = silent,
+) -> Exported:
+    """Write a core-set in a form of the table EXPORTS; a second call returns what is there.
+
+    Args:
+        workspace: holds the patch index, its pixels and the core-set.
+        coreset: a name in the workspace, or a file; by default the only one there is.
+        to: the form.
+        scales: of the LR patches, 2, 3 or 4.
+        out: the folder (for ``list`` the file) to be; by default in the workspace's ``exports``.
+        link: ``hard`` links PNG files that are there already, ``copy`` copies them.
+        workers: threads.
+        progress: told after each file or patch.
+
+    Raises:
+        UnknownName: no such form.
+        InputError: scales that there are not, several core-sets, or something else at ``out``.
+        MissingArtifact: no patch index, no pixels, no core-set.
+        ArtifactMismatch: the core-set is of another patch index.
+        MissingDependency: the form needs a package that is not installed.
+        StorageError: too little space, or a folder that may not be written.
+    """
+    watch = Stopwatch()
+    write = EXPORTS.load(to)
+    scales = sorted(set(scales))
+    if not scales or not set(scales) <= set(SCALES):
+        raise InputError(f"scales are {list(scales)}; each must be 2, 3 or 4.")
+    if link not in LINKS:
+        raise InputError(f"link is {link!r}; it must be hard or copy.")
+    index = read_index(workspace)
+    path = find_coreset(workspace, coreset)
+    chosen, name = CoreSet.read(path, patches=index.fingerprint), path.stem
+    exports = workspace.root / "exports"
+    if to == LIST:
+        place = out or exports / f"{name}.json"
+        again = place.exists()
+        mark = write(place, name, chosen, index, watch.made())
+        facts = {"fingerprint": mark, "num_patches": len(chosen), "num_images": len(index.images)}
+        stamp = {"format": LIST, "name": name, **facts, "num_bytes": place.stat().st_size}
+        return Exported(place, stamp, again)
+
+    what: dict[str, Any] = {
+        "form": FORM,
+        "format": to,
+        "coreset": chosen.fingerprint,
+        "patches": index.fingerprint,
+        "scales": scales,
+        "degradation": DEGRADATION,
+    }
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    if to in WITH_FACTS:
+        columns, what["scores"] = _columns(workspace, chosen, index)
+    place = out or exports / f"{name}__{to}_{''.join(f'x{scale}' for scale in scales)}"
+    there = already_there(place, what)
+    if there is not None:
+        return Exported(place, there, again=True)
+    with exclusive(workspace.hr_pixels.parent):  # LR that is not there yet is made
+        pools = {scale: open_pool(workspace, scale, progress) for scale in scales}
+    files = PatchFiles(index, sub_image_names(index), pools, _png_folders(workspace, index))
+    with storage_errors(place):
+        kept = png_size(files, chosen.patch_ids, KEPT_SAMPLE, workers)
+    check_space(place, files, chosen.patch_ids, kept, linked=link == "hard")
+    with whole_folder(place) as folder:
+        job = Job(
+            name=name,
+            ids=chosen.patch_ids,
+            columns=columns,
+            files=files,
+            folder=folder,
+            place=Path(os.path.abspath(place)),
+            link=link == "hard",
+            workers=workers,
+            progress=progress,
+        )
+        folders = write(job)
+        num_files, num_bytes, linked_bytes = measure(folder)
+        stamp = {
+            "what": what,
+            "name": name,
+            "num_patches": len(chosen),
+            "num_files": num_files,
+            "num_bytes": num_bytes,
+            "linked_bytes": linked_bytes,
+            "weights_left_out": chosen.weights is not None and "weight" not in columns,
+            "saved": asdict(_dropped(files, chosen.patch_ids, workers)),
+            "folders": {str(scale): relative for scale, relative in folders.items()},
+            "made": watch.made(),
+        }
+        write_stamp(folder, stamp)
+    return Exported(place, stamp, again=False)
+
+
+def find_coreset(workspace: Workspace, named: str | None) -> Path:
+    """The file of a core-set: a name in the workspace, a file, or the only one there is.
+
+    Raises:
+        MissingArtifact: there is none of that name, or none at all.
+        InputError: there are several, and none was named.
+    """
+    there = sorted((workspace.root / "coresets").glob("*.parquet"))
+    if named is None:
+        return the_one(there, "core-set", "srprune export", "srprune select")
+    path = workspace.coreset(named)
+    if path.is_file():
+        return path
+    if Path(named).exists():
+        return Path(named)
+    known = [path.stem for path in there]
+    close = near(named, known)
+    hint = f" Did you mean: {close}?" if close else ""
+    raise MissingArtifact(
+        f"there is no core-set '{named}', neither in {workspace.root} nor as a file.{hint} "
+        f"Known: {', '.join(known) or 'none'}."
+    )
+
+
+def _columns(
+    workspace: Workspace, coreset: CoreSet, index: PatchIndex
+) -> tuple[dict[str, npt.NDArray[np.float64]], str | None]:
+    """Scores and weights of the kept patches, and the fingerprint of the scores.
+
+    Scores are told only where the table from which the core-set was chosen is still there.
+    """
+    columns: dict[str, npt.NDArray[np.float64]] = {}
+    wanted, name = coreset.header.parents.get("scores"), coreset.header.params.get("scores")
+    scores = None
+    if wanted is not None and name is not None:
+        try:
+            table = read_scores(workspace, name, index)
+        except UserError:  # gone or made anew: the core-set itself is sound
+            table = None
+        if table is not None and table.fingerprint == wanted:
+            columns["score"] = table.scores_N[coreset.patch_ids]
+            scores = wanted
+    if coreset.weights is not None:
+        columns["weight"] = coreset.weights
+    return columns, scores
+
+
+def _png_folders(workspace: Workspace, index: PatchIndex) -> dict[int, list[Path]]:
+    """Folders of the workspace, by scale, in which patches of this index are PNG files."""
+    found: dict[int, list[Path]] = {}
+    stamp = workspace.root / "sub_images" / "patches.txt"
+    written = stamp.parent / "HR"
+    if written.is_dir() and stamp.is_file() and stamp.read_text() == index.fingerprint:
+        found[HR] = [written]
+    for folder in sorted((workspace.root / "exports").glob("[!.]*")):
+        other = read_stamp(folder) if folder.is_dir() else None
+        if other is None or other["what"].get("patches") != index.fingerprint:
+            continue
+        for scale, relative in other["folders"].items():
+            if (folder / relative).is_dir():
+                found.setdefault(int(scale), []).append(folder / relative)
+    return found
+
+
+def _dropped(files: PatchFiles, kept: npt.NDArray[np.int64], workers: int) -> Size:
+    """What the PNG files of the other patches would take."""
+    others = np.setdiff1d(np.arange(len(files.index)), kept)
+    return png_size(files, others, DROPPED_SAMPLE, workers)

@@ -1,0 +1,115 @@
+"""What a run trains on: the core-set that its config asks for, or the full set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from srprune.core.config import TrainConfig
+from srprune.core.coreset import CoreSet
+from srprune.core.errors import ArtifactMismatch
+from srprune.core.patches import PatchIndex
+from srprune.core.progress import Progress, silent
+from srprune.core.workspace import Workspace
+from srprune.scoring import BY_RECONSTRUCTION
+from srprune.selection import RULES
+from srprune.selection.rule import Rule
+from srprune.stages.coresets import name_of, plain, read_scores, select
+
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Patches of a run.
+
+    Attributes:
+        name: of the core-set, or ``full``.
+        patch_ids: (P,) sorted.
+        weights: (P,) how often each is drawn beside the others; None: all alike.
+        parents: fingerprints of patch index and core-set.
+    """
+
+    name: str
+    patch_ids: npt.NDArray[np.int64]
+    weights: npt.NDArray[np.float64] | None
+    parents: Mapping[str, str]
+
+
+def training_set(
+    config: TrainConfig,
+    workspace: Workspace,
+    index: PatchIndex,
+    given: Path | None = None,
+    progress: Progress = silent,
+) -> TrainingSet:
+    """Find the core-set of a config, or make it.
+
+    Args:
+        config: the training config.
+        workspace: holds scores and core-sets; gets what is missing.
+        index: the patches.
+        given: a core-set file to take instead of what ``config.pruning`` asks for.
+        progress: told while features are made.
+
+    Raises:
+        UnknownName: no such rule.
+        InputError: settings that the rule does not take.
+        MissingArtifact: scores that are not there yet.
+        ArtifactMismatch: a core-set or scores of another patch index, or a core-set that was made
+            otherwise than its name says.
+    """
+    pruning = config.pruning
+    rule: Rule = RULES.load(pruning.rule)  # a fault even where nothing is pruned
+    settings = rule.checked(pruning.args, "pruning.args.")
+    parents = {"patches": index.fingerprint}
+    if given:
+        coreset = CoreSet.read(given, patches=index.fingerprint)
+        name = given.stem
+    elif pruning.ratio == 1 and not rule.weighted:
+        return TrainingSet(FULL, np.arange(len(index)), None, parents)
+    else:
+        scores = None
+        if rule.scores:
+            scores = score_name(pruning.score, config.scale)
+            parents_of_scores = read_scores(workspace, scores, index).fingerprint
+        name = name_of(rule, pruning.ratio, pruning.offset, scores, pruning.seed, settings)
+        path = workspace.coreset(name)
+        if path.exists():
+            coreset = CoreSet.read(path, patches=index.fingerprint)
+            made = coreset.header.params
+            if any(made[key] != getattr(pruning, key) for key in ("rule", "ratio", "offset")) or (
+                made.get("settings", {}) != plain(settings)
+            ):
+                raise ArtifactMismatch(
+                    f"{path} was made with other settings than its name says (rule {made['rule']}, "
+                    f"ratio {made['ratio']}, offset {made['offset']}, "
+                    f"settings {made.get('settings', {})}). Delete it."
+                )
+            if scores and coreset.header.parents.get("scores") != parents_of_scores:
+                raise ArtifactMismatch(
+                    f"{path} was made from other scores than {workspace.scores(scores)}. "
+                    "Run 'srprune select' again."
+                )
+        else:
+            coreset = select(
+                workspace,
+                rule=pruning.rule,
+                ratio=pruning.ratio,
+                offset=pruning.offset,
+                seed=pruning.seed,
+                scores=scores,
+                settings=pruning.args,
+                progress=progress,
+            ).coreset
+    parents["coreset"] = coreset.fingerprint
+    return TrainingSet(name, coreset.patch_ids, coreset.weights, parents)
+
+
+def score_name(score: str, scale: int) -> str:
+    """Name of the table of a score: ``mse`` at x2 is ``mse_x2``; ``sobel`` knows no scale."""
+    return f"{score}_x{scale}" if score in BY_RECONSTRUCTION else score
