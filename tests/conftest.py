@@ -28,13 +28,23 @@ def child_environment(**settings: str) -> dict[str, str]:
 # A process with everything imported that forks a child for each command: the same code, fault for
 # fault, without the seconds that torch takes to load. Only on Linux, where that is safe.
 SERVER = """
-import json, os, resource, sys
-import torch
+import gc, json, os, resource, sys
+from contextlib import suppress
 from importlib import import_module
-from srprune.cli.main import COMMANDS, main
-for target in COMMANDS.values():
-    import_module(target.split(":")[0])
-import srprune.stages.chain, srprune.stages.preview
+from pkgutil import walk_packages
+import srprune
+from srprune.cli.main import main
+for module in walk_packages(srprune.__path__, "srprune."):
+    if module.name != "srprune.__main__":
+        import_module(module.name)
+# what commands import on the way, where it is installed: pyarrow does pandas
+for name in (
+    "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "torchvision.utils",
+    "torch.utils.tensorboard", "spandrel", "sklearn.cluster", "lmdb",
+):
+    with suppress(ImportError):
+        import_module(name)
+gc.freeze()  # children share the pages of all this
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()
@@ -48,7 +58,12 @@ for line in sys.stdin:
         for number, path in ((1, job["stdout"]), (2, job["stderr"])):
             os.dup2(os.open(path, os.O_WRONLY), number)
         sys.argv = ["srprune", *job["arguments"]]
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code)  # taking down all that was imported would take seconds
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 

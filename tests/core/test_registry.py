@@ -24,7 +24,7 @@ def test_every_target_is_there(table: Table, name: str) -> None:
     module, attribute = table[name].split(":")
     assert callable(loaded)
     if isinstance(loaded, Rule):
-        assert (loaded.prepare.__module__, loaded.name) == (module, attribute)
+        assert (loaded.prepare.__module__, loaded.name) == (module, name)
     else:
         assert (loaded.__module__, loaded.__qualname__) == (module, attribute)
 
