@@ -309,7 +309,9 @@ def test_the_rule_turns_the_order(seen: Seen) -> None:
 def test_typed_shares_make_the_window_that_select_makes(seen: Seen) -> None:
     for ratio, offset in (("0.35", "0.1"), ("1", "0"), (".333", "0.0501"), ("1e-2", "0.5")):
         seen.page.evaluate("() => explorer.changeWindow(0, 1)")
+        seen.rest()  # nobody types between a change and the frame that shows it
         seen.page.fill("#ratio", ratio)
+        seen.rest()
         seen.page.fill("#offset", offset)
         seen.rest()
         assert seen.window() == window(float(ratio), float(offset), N)
