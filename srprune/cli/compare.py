@@ -74,7 +74,7 @@ def compare(names: Sequence[str], workspace: Workspace, as_json: bool) -> None:
 
 
 def _header(file: Path) -> Header:
-    if file.is_dir():
+    if file.is_dir() and file.suffix != ".parquet":
         raise InputError(
             f"{file} is a folder; two core-sets or two score tables are needed to compare."
         )

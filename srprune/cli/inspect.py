@@ -48,7 +48,7 @@ def inspect(artifacts: tuple[str, ...], as_json: bool, workspace: Workspace) -> 
         compare(artifacts, workspace, as_json)
         return
     place = find_artifact(artifacts[0], workspace) if artifacts else workspace.root
-    if place.is_file():
+    if place.is_file() or place.suffix == ".parquet":  # a table may be a folder of parts
         _artifact(place, as_json)
     elif _is_run(place):
         _run(place, as_json)

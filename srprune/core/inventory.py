@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from srprune.core.artifact import Header, read_header
 from srprune.core.errors import ArtifactError, MissingArtifact, UserError
 from srprune.core.names import near
+from srprune.core.score_parts import read_parts
 from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 
@@ -128,21 +129,26 @@ def find_artifact(name: str, workspace: Workspace) -> Path:
 
 
 def read_any_header(path: Path) -> Header:
-    """The header of a table or of weights.
+    """The header of a table, also of one in parts, or of weights.
 
     Raises:
-        MissingArtifact: there is no such file.
+        MissingArtifact: there is no such file, or not all of its parts.
         ArtifactError: srprune did not write it, or it is damaged.
     """
+    if path.is_dir():
+        return read_parts(path)[0]
     return read_weights_header(path) if path.suffix == ".safetensors" else read_header(path)
 
 
 def shape_of(path: Path) -> tuple[int, list[str]]:
-    """Rows and column names of a Parquet file, from its footer.
+    """Rows and column names of a Parquet file, or of a folder of parts, from the footers.
 
     Raises:
         ArtifactError: it is no readable Parquet file.
     """
+    if path.is_dir():
+        shapes = [shape_of(part) for part in sorted(path.glob("part-*.parquet"))]
+        return sum(rows for rows, _ in shapes), shapes[0][1] if shapes else []
     try:
         with pq.ParquetFile(path) as file:
             return int(file.metadata.num_rows), list(file.schema_arrow.names)

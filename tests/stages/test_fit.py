@@ -19,9 +19,9 @@ from srprune.core.yaml_file import load  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
-from srprune.stages.fit import Job, check_batch, fit  # noqa: E402
+from srprune.stages.fit import Job, check_batch, fit, open_batches  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
-from srprune.training.distributed import World  # noqa: E402
+from srprune.training.distributed import ALONE, World  # noqa: E402
 
 CPU = torch.device("cpu")
 STEPS = 7
@@ -347,3 +347,15 @@ def test_last_layer_lr_reaches_the_last_layer_of_the_network(plan: Plan) -> None
     first, slowed = results
     different = {name for name in first if not torch.equal(first[name], slowed[name])}
     assert different == {"last_part.weight", "last_part.bias"}
+
+
+def test_weights_of_patches_decide_how_often_they_are_drawn(plan: Plan) -> None:
+    job = plan()
+    count = len(job.patch_ids)
+    weights = np.full(count, 1e-6)
+    weights[3] = count
+    _, patches_at = open_batches(replace(job, patch_weights=weights), CPU, ALONE)
+    drawn = [patch for step in range(50) for patch in patches_at(step)]
+    assert drawn.count(job.patch_ids[3]) > 0.99 * len(drawn)
+    _, evenly = open_batches(job, CPU, ALONE)
+    assert set(evenly(0)) - {job.patch_ids[3]}
