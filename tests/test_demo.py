@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from PIL import Image
@@ -46,6 +47,14 @@ def test_the_demo_ends_with_its_table_and_a_second_call_trains_nothing(cli, tmp_
     again = cli(*command).stdout
     assert stamps(workspace) == before
     assert again[again.index("protocol ") :] == said[said.index("protocol ") :]
+
+    told = cli(*command, "--json")
+    facts = json.loads(told.stdout)
+    assert "2,081" not in told.stdout and "scores mse_x2" in told.stderr
+    assert [arm["name"] for arm in facts["arms"]] == ["bicubic", "full", "des50", "random50"]
+    psnr = {arm["name"]: arm["cells"]["photos"]["psnr_y"]["mean"] for arm in facts["arms"]}
+    assert f"{psnr['des50']:.2f}" in said
+    assert facts["written"] == [str(file) for file in written]
 
 
 def stamps(workspace: Path) -> dict[str, int]:

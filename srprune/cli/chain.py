@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from srprune.core.workspace import DEFAULT, VARIABLE, Workspace
 @options.workers
 @options.roots
 @options.device
+@options.as_json
 @click.option(
     "-w",
     "--workspace",
@@ -32,6 +34,7 @@ def run(
     workers: int,
     roots: list[Path],
     device: str,
+    as_json: bool,
     workspace: Path | None,
 ) -> None:
     """Run the whole chain of a config: extract, pretrain, score, select, train, eval, report.
@@ -54,9 +57,14 @@ def run(
             device=device,
             workers=workers,
             stopping=stopping,
-            tell=click.echo,
+            tell=lambda line: click.echo(line, err=as_json),
             progress=bars,
         )
+    if as_json:
+        written = [str(file) for file in report.files]
+        facts = {**report.facts, "written": written, "not_written": report.missing}
+        click.echo(json.dumps(facts, indent=1, allow_nan=False))
+        return
     click.echo(f"\n{report.text}\n")
     for file in report.files:
         click.echo(f"written: {file}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -39,6 +40,7 @@ SUB_IMAGES, META_INFO = "folder-of-subimages", "basicsr-meta"
 @click.option("--skip-bad", is_flag=True, help="Go on without images that cannot be used.")
 @click.option("--write-patches", is_flag=True, help="Also write every patch as a PNG file.")
 @options.workers
+@options.as_json
 @options.workspace
 def extract(
     images: str,
@@ -49,6 +51,7 @@ def extract(
     skip_bad: bool,
     write_patches: bool,
     workers: int,
+    as_json: bool,
     workspace: Workspace,
 ) -> None:
     """Cut a folder of HR images into patches (sub-images).
@@ -90,7 +93,10 @@ def extract(
             workers=workers,
             progress=bars,
         )
-    _say(index, workspace)
+    if as_json:
+        click.echo(json.dumps(_facts(index, workspace), indent=1))
+    else:
+        _say(index, workspace)
 
 
 def _sub_images(
@@ -106,6 +112,22 @@ def _sub_images(
     if meta_info is None:
         raise click.UsageError(f"--from {META_INFO} needs --meta-info FILE.")
     return sub_images_of_meta_info(folder, meta_info, workers=workers, progress=progress)
+
+
+def _facts(index: PatchIndex, workspace: Workspace) -> dict[str, Any]:
+    """What ``extract`` tells, as plain values."""
+    assert index.header is not None
+    return {
+        "path": str(workspace.patches),
+        "num_patches": len(index),
+        "size": index.size,
+        "stride": index.stride,
+        "num_images": len(index.images),
+        "num_pixels": sum(image.height * image.width for image in index.images),
+        "skipped": index.header.info["skipped"],
+        "same_content": index.header.info["same_content"],
+        "fingerprint": index.fingerprint,
+    }
 
 
 def _say(index: PatchIndex, workspace: Workspace) -> None:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
 from srprune.core.artifact import Header
 from srprune.core.errors import InputError
@@ -64,6 +65,20 @@ def csv_text(rows: Sequence[EvalRow]) -> str:
     writer.writeheader()
     writer.writerows(map(asdict, rows))
     return text.getvalue()
+
+
+def comparison_facts(table: Comparison) -> dict[str, Any]:
+    """A comparison as plain values for JSON; what is not finite is None."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [plain(each) for each in value]
+        return _finite(value) if isinstance(value, float) else value
+
+    facts: dict[str, Any] = plain(asdict(table))
+    return facts
 
 
 def json_text(rows: Sequence[EvalRow], header: Header) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from srprune.core.artifact import write_text
 from srprune.core.config import PruningConfig
@@ -16,7 +17,12 @@ from srprune.core.workspace import Workspace
 from srprune.reporting.comparison import RunResult, comparison
 from srprune.reporting.contact_sheet import contact_sheet
 from srprune.reporting.figures import loss_curve
-from srprune.reporting.tables import comparison_markdown, comparison_text, csv_text
+from srprune.reporting.tables import (
+    comparison_facts,
+    comparison_markdown,
+    comparison_text,
+    csv_text,
+)
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
 from srprune.stages.extract import open_hr
@@ -28,11 +34,13 @@ class Report:
 
     Attributes:
         text: the comparison, for a terminal.
+        facts: the same as plain values.
         files: what was written.
         missing: what could not be made, and why.
     """
 
     text: str
+    facts: dict[str, Any]
     files: list[Path]
     missing: list[str]
 
@@ -81,7 +89,7 @@ def write_report(
             image_N=index.image_N,
         )
         files.append(sheet)
-    return Report(comparison_text(table), files, missing)
+    return Report(comparison_text(table), comparison_facts(table), files, missing)
 
 
 def rank_cuts(

@@ -327,3 +327,17 @@ def test_a_run_starts_from_the_weights_of_another(cli, prepared, tiny):
             "--set", "pruning.offset=0", "--name", "four")  # fmt: skip
     said = cli(*tiny.train, *four, "--init", tiny.run, "--set", "init.strict=false").stdout
     assert "tensors from" in said and "weights: workspace/runs/four" in said
+
+
+def test_extract_tells_the_same_as_json(cli, images, tiny):
+    facts = json.loads(cli(*tiny.extract, "--json").stdout)
+    assert (facts["num_patches"], facts["size"], facts["stride"], facts["num_images"]) == (
+        71,
+        48,
+        24,
+        4,
+    )
+    assert (
+        facts["fingerprint"]
+        == json.loads(cli("inspect", "workspace/patches.parquet", "--json").stdout)["fingerprint"]
+    )
