@@ -11,7 +11,6 @@ from typing import Any
 import click
 import numpy as np
 
-from srprune.cli.overview import aligned
 from srprune.core.artifact import Header
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactMismatch, InputError, UserError
@@ -27,6 +26,7 @@ from srprune.reporting.overlap import (
     spearman,
     top_overlaps,
 )
+from srprune.reporting.tables import align
 
 IMAGES = 8  # with the largest differences
 BAR = 20  # characters of a share of 1
@@ -179,7 +179,7 @@ def _say_coresets(facts: Facts) -> None:
         if rows:
             lines = [["furthest apart", "A", "B"]]
             lines += [[row["image"], f"{row['a']:.0%}", f"{row['b']:.0%}"] for row in rows]
-            click.echo("\n".join(f"  {line}" for line in aligned(lines, "<>>")))
+            click.echo("\n".join(f"  {line}" for line in align(lines, "<>>")))
     for name, bins in facts["scores"].items():
         click.echo(f"\nshare kept of each tenth of the scores {name}, the hardest first")
         lines = [["lowest", "highest", "", "A", "", "B"]]
@@ -187,7 +187,7 @@ def _say_coresets(facts: Facts) -> None:
             [f"{each['from']:.4g}", f"{each['to']:.4g}", *_bar(each["a"]), *_bar(each["b"])]
             for each in bins
         ]
-        click.echo("\n".join(f"  {line}" for line in aligned(lines, ">><><>")))
+        click.echo("\n".join(f"  {line}" for line in align(lines, ">><><>")))
     for name, why in facts["left_out"].items():
         click.echo(f"note: without {name}: {why}")
 
@@ -210,4 +210,4 @@ def _say_tables(facts: Facts) -> None:
         [f"{top['share']:.0%}", f"{top['size']:,}", f"{top['both']:.1%}", f"{top['chance']:.1%}"]
         for top in facts["top"]
     ]
-    click.echo("\n".join(f"  {line}" for line in aligned(lines, ">>>>")))
+    click.echo("\n".join(f"  {line}" for line in align(lines, ">>>>")))

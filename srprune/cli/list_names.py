@@ -116,14 +116,11 @@ def _model_facts() -> list[dict[str, object]]:
 
 def _aligned(rows: list[dict[str, object]]) -> str:
     """Rows as columns, numbers to the right."""
+    from srprune.reporting.tables import align
+
     cells = [[*rows[0]], *([_cell(value) for value in row.values()] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [not isinstance(value, str) for value in rows[0].values()]
-    lines = []
-    for line in cells:
-        columns = zip(line, widths, right, strict=True)
-        lines.append("  ".join(t.rjust(w) if r else t.ljust(w) for t, w, r in columns).rstrip())
-    return "\n".join(lines)
+    sides = "".join("<" if isinstance(value, str) else ">" for value in rows[0].values())
+    return "\n".join(align(cells, sides))
 
 
 def _cell(value: object) -> str:

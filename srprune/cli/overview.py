@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from itertools import groupby
 
 import click
 
 from srprune.core.inventory import ORDER, Entry, facts_of, take_inventory
 from srprune.core.workspace import Workspace
+from srprune.reporting.tables import align
 
 TITLES = {"error_maps": "error maps", "coresets": "core-sets", "scorers": "scoring models"}
 AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
@@ -39,7 +39,7 @@ def overview(workspace: Workspace, as_json: bool) -> None:
     for title, group in groupby(entries, key=_title):
         click.echo(f"\n{title}")
         lines = [_cells(entry, now) for entry in group]
-        for line in aligned(lines, "<<>>"):
+        for line in align(lines, "<<>>"):
             click.echo(f"  {line}")
     click.echo()
     for entry in apart:
@@ -103,14 +103,3 @@ def _age(seconds: float) -> str:
         if number >= 1:
             return f"{number} {name}{'s' if number > 1 else ''} ago"
     return "just now"
-
-
-def aligned(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
-    """Pad cells to columns; ``sides`` holds ``<`` (left) or ``>`` (right) a column."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:{side}{width}}" for cell, side, width in zip(line, sides, widths, strict=True)
-        ).rstrip()
-        for line in lines
-    ]

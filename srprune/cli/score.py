@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -79,9 +79,9 @@ def score(
     scale: int | None,
     name: str | None,
     scorers: tuple[str, ...],
-    context: str,
+    context: Literal["patch", "image"],
     include_rim: bool,
-    precision: str,
+    precision: Literal["fp32", "bf16"],
     maps: bool,
     batch: int,
     shards: int | None,
@@ -116,9 +116,9 @@ def score(
         raise click.UsageError("--restart goes without --shards; remove the folder of the table.")
     clock = Clock()
     options_ = Options(
-        context=context,  # type: ignore[arg-type]  # click has checked it
+        context=context,
         include_rim=include_rim,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         maps=maps,
     )
     given: dict[str, Any] = {

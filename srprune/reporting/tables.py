@@ -55,7 +55,7 @@ def evaluation_table(rows: Sequence[EvalRow], *, per_image: bool) -> str:
         lines.append([title_of(benchmark), f"mean of {len(names)}", *figures])
     trained = f"   train set {row.train_set}, seed {row.seed}" if row.seed >= 0 else ""
     stamp = f"protocol {row.protocol}   scale x{row.scale}   model {row.model}{trained}"
-    return "\n".join([stamp, "", *_align(lines, "<<>>")])
+    return "\n".join([stamp, "", *align(lines, "<<>>")])
 
 
 def csv_text(rows: Sequence[EvalRow]) -> str:
@@ -114,7 +114,7 @@ def comparison_text(table: Comparison) -> str:
         head = ["arm", "patches", "steps", "n", "PSNR-Y", "SSIM-Y", f"vs {table.baseline}, dB"]
         lines = [head, *([*_facts(arm), *_figures(arm, benchmark)] for arm in table.arms)]
         title = f"{title_of(benchmark)} ({num_images} image{'s' if num_images > 1 else ''})"
-        blocks.append("\n".join([title, *_align(lines, "<>>><<<")]))
+        blocks.append("\n".join([title, *align(lines, "<>>><<<")]))
     return "\n\n".join([*blocks, "\n".join(_notes(table))])
 
 
@@ -206,7 +206,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _align(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
+def align(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
     """Pad cells to columns; ``sides`` holds ``<`` (left) or ``>`` (right) a column."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return [

@@ -7,6 +7,7 @@ mean of the map over a window, and then :meth:`Measure.score`, is the score; hig
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -23,7 +24,7 @@ _C1, _C2 = 0.01**2, 0.03**2  # of SSIM, for values in 0..1
 _SIGMA, _RADIUS = 1.5, 5  # of SSIM's 11x11 window
 
 
-class Measure:
+class Measure(ABC):
     """One reconstruction score.
 
     Attributes:
@@ -35,6 +36,7 @@ class Measure:
     reach: ClassVar[int] = 0
     turns: ClassVar[bool] = False
 
+    @abstractmethod
     def map(self, sr: Sequence[Tensor], hr_BCHW: Tensor) -> Tensor:
         """The map, (B, H, W) float.
 
@@ -42,7 +44,6 @@ class Measure:
             sr: (B, C, H, W) of each restorer, or of each turn.
             hr_BCHW: the truth.
         """
-        raise NotImplementedError
 
     def score(self, mean_N: Scores) -> Scores:
         """The last step: scores from the means of windows; it keeps their order."""

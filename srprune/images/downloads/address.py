@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.request
 from http.client import HTTPMessage
 from typing import IO
@@ -25,7 +26,7 @@ def check_address(url: str) -> None:
         )
 
 
-def open_address(request: urllib.request.Request, timeout: float) -> IO[bytes]:
+def open_address(request: urllib.request.Request, timeout: float) -> http.client.HTTPResponse:
     """Ask a server, and follow its redirects only where they are as safe.
 
     Proxies of the environment are used, but not for this machine.
@@ -37,7 +38,7 @@ def open_address(request: urllib.request.Request, timeout: float) -> IO[bytes]:
     """
     direct = [urllib.request.ProxyHandler({})] if _is_here(request.full_url) else []
     opener = urllib.request.build_opener(_SafeRedirects, *direct)
-    answer: IO[bytes] = opener.open(request, timeout=timeout)
+    answer: http.client.HTTPResponse = opener.open(request, timeout=timeout)  # of HTTP alone
     return answer
 
 

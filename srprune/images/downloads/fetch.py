@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from srprune.core.errors import InputError, UserError
 from srprune.core.progress import Progress, silent
@@ -194,8 +194,7 @@ def _answer(
     """The server's answer, its refusals turned into errors."""
     request = urllib.request.Request(wanted.url, headers=headers)
     try:
-        answer: Any = open_address(request, patience.timeout)
-        return answer  # type: ignore[no-any-return]  # of http.client, as only HTTP is asked
+        return open_address(request, patience.timeout)
     except urllib.error.HTTPError as error:
         with error:
             raise _refused(wanted, part, error) from None
