@@ -315,6 +315,14 @@ def test_typed_shares_make_the_window_that_select_makes(seen: Seen) -> None:
         seen.page.fill("#offset", offset)
         seen.rest()
         assert seen.window() == window(float(ratio), float(offset), N)
+    # a ratio that fits no window yet waits for its offset: from (0.1, 0.5) to (0.8, 0.2)
+    for field, value in (("ratio", "0.1"), ("offset", "0.5"), ("ratio", "0.8"), ("offset", "0.2")):
+        seen.page.fill(f"#{field}", value)
+    seen.rest()
+    assert seen.window() == window(0.8, 0.2, N)
+    seen.page.fill("#ratio", "1e-2")
+    seen.page.fill("#offset", "0.5")
+    seen.rest()
     before = seen.window()
     for wrong in ("", "x", "0", "-1", "1.2", "0.6", "0x1", "Infinity"):
         seen.page.fill("#ratio", wrong)

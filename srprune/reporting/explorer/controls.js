@@ -22,16 +22,20 @@ function drawControls() {
   byId("command").textContent = commandNow();
   byId("table").value = String(state.table);
   for (const radio of document.getElementsByName("rule")) radio.checked = radio.value === state.rule;
-  for (const [name, count] of [["ratio", state.size], ["offset", state.first]]) {
-    const input = byId(name);
-    if (document.activeElement !== input) {
-      input.value = String(shareOf(count, N));
-      input.removeAttribute("aria-invalid");
+  // while one of the two is typed, the other may wait for it: together they make a window
+  if (!isShare(document.activeElement)) {
+    for (const [name, count] of [["ratio", state.size], ["offset", state.first]]) {
+      byId(name).value = String(shareOf(count, N));
+      byId(name).removeAttribute("aria-invalid");
     }
   }
   data.presets.forEach((preset, number) => {
     byId(`preset-${number}`).setAttribute("aria-pressed", String(isShown(preset, number)));
   });
+}
+
+function isShare(node) {
+  return node === byId("ratio") || node === byId("offset");
 }
 
 /** A number was typed: the window follows as soon as both make one. */
@@ -80,7 +84,9 @@ function startControls() {
   }
   for (const name of ["ratio", "offset"]) {
     byId(name).addEventListener("input", typed);
-    byId(name).addEventListener("blur", drawControls);
+    byId(name).addEventListener("blur", ({ relatedTarget }) => {
+      if (!isShare(relatedTarget)) drawControls();
+    });
   }
   data.presets.forEach((preset, number) => {
     const button = element("button", {
