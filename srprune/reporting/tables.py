@@ -16,9 +16,10 @@ from typing import Any
 
 from srprune.core.artifact import Header
 from srprune.core.errors import InputError
+from srprune.core.estimate import Estimate
 from srprune.core.results import METRICS, EvalRow, benchmark_means, check_one_protocol
 from srprune.images.benchmarks import title_of
-from srprune.reporting.comparison import Arm, Comparison, Estimate, RunResult, comparison
+from srprune.reporting.comparison import Arm, Comparison, RunResult, comparison
 
 __all__ = [
     "Comparison",

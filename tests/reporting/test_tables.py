@@ -16,8 +16,8 @@ from scipy import stats
 
 from srprune.core.artifact import Header
 from srprune.core.errors import InputError, UnknownName
+from srprune.core.estimate import estimate
 from srprune.core.results import EvalRow
-from srprune.reporting.comparison import estimate
 from srprune.reporting.tables import (
     RunResult,
     comparison,

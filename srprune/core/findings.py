@@ -1,0 +1,169 @@
+"""Findings: what a study says, as numbers and verdicts, for every report of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from srprune.core.estimate import Estimate
+
+Key = tuple[str, str]  # benchmark and metric, such as ("set5", "psnr_y")
+
+
+class Verdict(StrEnum):
+    """What may be said of a difference, after the correction for the number of comparisons."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row minus another, over pairs of one seed.
+
+    Attributes:
+        over_seeds: of the mean over images, a pair a seed, with its t-interval.
+        over_images: low and high end of the 95% interval of the mean over seeds and images, both
+            drawn again (hierarchical bootstrap); None for one image.
+        p: of the two-sided paired t-test over seeds; None for fewer than two pairs.
+        p_adjusted: p after Holm's correction over the table; None where p is.
+        p_equivalent: the larger p of the two one-sided tests against the margin, after the same
+            correction; None likewise.
+        verdict: in one word.
+        more_seeds: about how many more seeds would decide an undecided difference; None where it
+            is decided, or fewer than two pairs are there.
+    """
+
+    over_seeds: Estimate
+    over_images: tuple[float, float] | None
+    p: float | None
+    p_adjusted: float | None
+    p_equivalent: float | None
+    verdict: Verdict
+    more_seeds: int | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row on one benchmark, in one metric.
+
+    Attributes:
+        value: of the mean over images, a value a seed.
+        to_baseline: the difference to the first level of the compared axis; None for itself.
+        to_control: the difference to the random core-set of the same ratio; None without one.
+        paper: what the paper prints for it; None where it prints nothing.
+    """
+
+    value: Estimate
+    to_baseline: Difference | None = None
+    to_control: Difference | None = None
+    paper: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a row costs a seed, as a mean over its seeds.
+
+    Attributes:
+        num_patches: patches kept.
+        num_bytes: of uint8 pixels, HR and LR, overlaps counted once.
+        steps: optimizer updates.
+        num_visited: patches that were drawn at least once.
+        seconds: of training.
+        joules: where the processor or its driver counts them.
+    """
+
+    num_patches: int
+    num_bytes: int
+    steps: int
+    num_visited: int | None
+    seconds: float
+    joules: float | None
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A run that lost its way: reported, in no mean.
+
+    Attributes:
+        seed: of the run.
+        reason: in words.
+    """
+
+    seed: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination of levels, over its seeds.
+
+    Attributes:
+        levels: axis to level, in the order of the axes.
+        rule: of the core-set; ``full`` for the full set.
+        ratio: share of N that is kept.
+        offset: share of N that is skipped.
+        score: name of the score table; empty for rules that need none.
+        scale: 2, 3 or 4.
+        cost: None where no seed is finished.
+        seeds: finished ones.
+        missing: seeds that have not been run.
+        diverged: runs in no mean.
+        findings: by benchmark and metric; empty where no seed is finished.
+        curve: (step, PSNR-Y in dB) on the validation benchmark, means over seeds.
+        gains: (benchmark, image) to the mean difference of PSNR-Y to the baseline, dB.
+    """
+
+    levels: Mapping[str, str]
+    rule: str
+    ratio: float
+    offset: float
+    score: str
+    scale: int
+    cost: Cost | None
+    seeds: tuple[int, ...]
+    missing: tuple[int, ...]
+    diverged: tuple[Diverged, ...]
+    findings: Mapping[Key, Finding]
+    curve: tuple[tuple[int, float], ...] = ()
+    gains: Mapping[Key, float] | None = None
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A study, told.
+
+    Attributes:
+        name: of the study.
+        title: one line.
+        question: what it asks, in a sentence or more; may be empty.
+        protocol: such as ``rgb8@1``.
+        benchmarks: name to number of images.
+        axes: axis to its levels, in order.
+        compare: the axis whose first level is the baseline of the others.
+        margin_db: differences of PSNR-Y within it count as equivalent.
+        bicubic: by scale, benchmark and metric.
+        rows: one a combination of levels.
+        validation: name of the benchmark of the curves; empty without curves.
+        pool: the training images in words, such as ``1,280 patches of 480 px from 33 images``.
+        machines: processors that the finished runs name, each once.
+        commands: what was called, one line each.
+    """
+
+    name: str
+    title: str
+    question: str
+    protocol: str
+    benchmarks: Mapping[str, int]
+    axes: Mapping[str, tuple[str, ...]]
+    compare: str
+    margin_db: float
+    bicubic: Mapping[tuple[int, str, str], float]
+    rows: tuple[Row, ...]
+    validation: str
+    pool: str
+    machines: tuple[str, ...]
+    commands: tuple[str, ...]
