@@ -37,6 +37,12 @@ def _configs(workspace: Workspace) -> Iterable[str]:
     return known_configs()
 
 
+def _studies(workspace: Workspace) -> Iterable[str]:
+    from srprune.core.configs import STUDIES, known_configs
+
+    return ["run", "status", "report", *known_configs(STUDIES)]
+
+
 def _benchmarks(workspace: Workspace) -> Iterable[str]:
     from srprune.images.benchmarks import BENCHMARKS, PHOTOS
 
@@ -103,6 +109,7 @@ NAMES = {
     "coreset": Names(_coresets, "file"),
     "coresets": Names(_coresets, "file"),
     "device": Names(_devices),
+    "devices": Names(_devices),
     "init": Names(_runs, "file"),
     "method": Names(_methods),
     "models": Names(_models, "file"),
@@ -111,6 +118,7 @@ NAMES = {
     "scorers": Names(_scorers, "file"),
     "scores": Names(_scores),
     "to": Names(_exports),
+    "words": Names(_studies, "file"),
 }
 
 

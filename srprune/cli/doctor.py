@@ -48,7 +48,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     if torch := facts["torch"]:
         cuda = f"CUDA {torch['cuda']}" if torch["cuda"] else "without CUDA"
         lines.append(
-            f"  torch {torch['version']}, {cuda}, {torch['threads']} threads, {torch['cpu']}"
+            f"  torch {torch['version']}, {cuda}, {options.number_of(torch['threads'], 'thread')}, "
+            f"{torch['cpu']}"
         )
     for each in facts["optional"] or []:
         if each["problem"]:

@@ -112,8 +112,9 @@ def _say(done: Exported) -> None:
     linked = (
         f", {_bytes(stamp['linked_bytes'])} of them hard links" if stamp["linked_bytes"] else ""
     )
+    files = options.number_of(stamp["num_files"], "file")
     click.echo(
-        f"{stamp['num_patches']:,} patches, HR and {scales}, in {stamp['num_files']:,} files of "
+        f"{stamp['num_patches']:,} patches, HR and {scales}, in {files} of "
         f"{_bytes(stamp['num_bytes'])}{linked}"
     )
     saved = stamp["saved"]

@@ -11,6 +11,7 @@ import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
+from srprune.core.inventory import take_inventory
 from srprune.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def extract(
     """Cut a folder of HR images into patches (sub-images).
 
     IMAGES is searched with its subfolders; 'photos' takes the photographs inside scikit-image.
-    Each image is decoded once, into a memory-mapped store; patches are windows over it.
+    Each image is decoded once, into a memory-mapped store; patches are windows over it. A workspace
+    holds one patch index: give other images, or another grid, another --workspace.
 
     \b
     Example:
@@ -142,10 +144,19 @@ def _say(index: PatchIndex, workspace: Workspace) -> None:
     shown = counts.most_common(8)
     more = f", {len(counts) - len(shown)} other counts" if len(counts) > len(shown) else ""
     click.echo(
-        "patches per image: " + ", ".join(f"{n} x {times:,} images" for n, times in shown) + more
+        "patches per image: "
+        + ", ".join(f"{n} x {options.number_of(times, 'image')}" for n, times in shown)
+        + more
     )
     for name, why in index.header.info["skipped"].items():
         click.echo(f"skipped: {name} {why}")
     for names in index.header.info["same_content"]:
         click.echo(f"note: the same pixels are in {', '.join(names)}")
+    strangers = [entry for entry in take_inventory(workspace) if "patches" in entry.missing]
+    if strangers:
+        click.echo(
+            f"note: {options.number_of(len(strangers), 'artifact')} in {workspace.root} "
+            f"{'was' if len(strangers) == 1 else 'were'} made from other patches; "
+            "'srprune inspect' names them"
+        )
     click.echo(f"index: {workspace.patches}")

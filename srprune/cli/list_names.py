@@ -49,6 +49,13 @@ def _configs() -> dict[str, str]:
     return {name: first_comment(find_config(name)) for name in known_configs()}
 
 
+def _studies() -> dict[str, str]:
+    from srprune.core.configs import STUDIES, find_config, known_configs
+    from srprune.core.explained import first_comment
+
+    return {name: first_comment(find_config(name, STUDIES)) for name in known_configs(STUDIES)}
+
+
 def _datasets() -> dict[str, str]:
     from srprune.images.datasets import DATASETS
 
@@ -62,14 +69,19 @@ LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "benchmarks": _benchmarks,
     "datasets": _datasets,
     "configs": _configs,
+    "studies": _studies,
 }
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["models", *LISTS]))
+@click.argument("what", metavar="WHAT", type=click.Choice(["models", *LISTS]))
 @options.as_json
 def list_names(what: str, as_json: bool) -> None:
     """List the names that options and configs take, a line about each.
+
+    WHAT is models, scorers (what 'score --method' takes), rules, exports, benchmarks, datasets
+    (what 'download' takes), configs or studies. What is in a workspace is told by 'srprune
+    inspect'.
 
     Of models it tells the facts. Parameters and FLOPs are those at x2, the latter for 1280x720 px
     of SR and two a multiply-add; the receptive field is the side of the square of LR px that

@@ -44,6 +44,8 @@ COMMANDS = {
     "train": "srprune.cli.train:train",
     "eval": "srprune.cli.evaluate:evaluate",
     "run": "srprune.cli.chain:run",
+    "study": "srprune.cli.study:study",
+    "advise": "srprune.cli.advise:advise",
     "report": "srprune.cli.report:report",
     "export": "srprune.cli.export:export",
     "import": "srprune.cli.import_list:import_list",

@@ -60,6 +60,29 @@ overrides = click.option(
 )
 
 
+def name(text: str) -> Callable[[F], F]:
+    """``--name`` of what a command writes into the workspace.
+
+    Args:
+        text: the help.
+    """
+    return click.option("--name", callback=lambda c, p, v: _check_name(v), help=text)
+
+
+def number_of(number: int, noun: str) -> str:
+    """A number and its noun, such as ``1 image`` and ``2 images``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _check_name(value: str | None) -> str | None:
+    """Refuse names that would lead out of the folder of their kind, or hide there."""
+    if value is not None and (not value or value.startswith(".") or Path(value).name != value):
+        raise click.BadParameter(
+            f"'{value}' cannot be the name of a file; leave out slashes, and dots at the start."
+        )
+    return value
+
+
 def check_scale(value: int | None) -> int | None:
     """Refuse scales that no model here is built for."""
     if value not in (None, 2, 3, 4):

@@ -13,6 +13,7 @@ from srprune.core.workspace import Workspace
 from srprune.reporting.tables import align
 
 TITLES = {"error_maps": "error maps", "coresets": "core-sets", "scorers": "scoring models"}
+NOUNS = {"FeatureTable": "features", "GroupTable": "groups", "ErrorMaps": "error maps"}
 AGES = ((86400, "day"), (3600, "hour"), (60, "minute"))
 
 
@@ -23,7 +24,8 @@ def overview(workspace: Workspace, as_json: bool) -> None:
         MissingArtifact: there is no such folder.
     """
     entries = take_inventory(workspace)
-    apart = [entry for entry in entries if not entry.belongs]
+    unread = any(entry.section == "patches" and entry.problem for entry in entries)
+    apart = [entry for entry in entries if entry.problem or _missing(entry, unread)]
     num_bytes = sum(entry.num_bytes for entry in entries)
     if as_json:
         facts = {
@@ -43,7 +45,7 @@ def overview(workspace: Workspace, as_json: bool) -> None:
             click.echo(f"  {line}")
     click.echo()
     for entry in apart:
-        click.echo(f"note: {entry.section}/{entry.name}: {_why(entry)}")
+        click.echo(f"note: {entry.section}/{entry.name}: {_why(entry, unread)}")
     if not entries:
         click.echo("it is empty. Run 'srprune extract' first.")
     elif not apart:
@@ -74,18 +76,23 @@ def _what(entry: Entry) -> str:
     if entry.header.kind == "Weights":
         steps = f", {params['steps']:,} steps" if "steps" in params else ""
         return f"{params['model']} x{params['scale']}{steps}, {entry.state}"
-    return f"{entry.header.kind}, {entry.rows:,} rows"
+    return f"{NOUNS.get(entry.header.kind, entry.header.kind)} of {entry.rows:,} patches"
 
 
-def _why(entry: Entry) -> str:
+def _missing(entry: Entry, unread: bool) -> dict[str, str]:
+    """Parents that are missing; not that index, where it is ``unread``."""
+    return {r: mark for r, mark in entry.missing.items() if not (unread and r == "patches")}
+
+
+def _why(entry: Entry, unread: bool) -> str:
     """Why an entry does not belong to the others."""
     if entry.problem:
         return entry.problem
     return "; ".join(
         f"made from other patches ({mark})"
         if role == "patches"
-        else f"its {role} {mark} is not in this workspace"
-        for role, mark in entry.missing.items()
+        else f"its {role} {mark} {'are' if role == 'scores' else 'is'} not in this workspace"
+        for role, mark in _missing(entry, unread).items()
     )
 
 

@@ -14,7 +14,7 @@ from srprune.core.workspace import Workspace
 
 @click.command()
 @click.option("--config", default="srcnn.yaml", show_default=True, help="Training config.")
-@click.option("--name", help="Of the scoring model. [default: MODEL_xSCALE]")
+@options.name("Of the scoring model. [default: MODEL_xSCALE]")
 @options.scale
 @options.overrides
 @options.going_on

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     "--method",
     default="mse",
     show_default=True,
-    help="What is scored: mse, psnr, laplacian ...; 'srprune list scorers' names all.",
+    help="What the score measures: mse, psnr, laplacian ...; 'srprune list scorers' names all.",
 )
 @options.scale
-@click.option("--name", help="Of the score table. [default: METHOD_xSCALE or METHOD]")
+@options.name("Of the score table. [default: METHOD_xSCALE or METHOD]")
 @click.option(
     "--scorer",
     "scorers",
     multiple=True,
-    help="Scoring model, where there are several; or a run, a weights file, or spandrel:FILE. "
-    "Several for uncertainty; the weak and the strong one for reducible.",
+    help="Scoring model (made by pretrain), where there are several; or a run, a weights file, or "
+    "spandrel:FILE. Several for uncertainty; the weak and then the strong one for reducible.",
 )
 @click.option(
     "--context",
@@ -94,7 +94,7 @@ def score(
     """Give every patch one number; higher is harder.
 
     mse is the paper's: the error of SRCNN's reconstruction. l1, psnr, ssim, uncertainty and
-    reducible ask restorers, too; the others need none.
+    reducible ask restorers, too; the others need none, and no 'srprune pretrain'.
 
     \b
     Example:
@@ -201,8 +201,9 @@ def _lines(facts: dict[str, Any]) -> str:
             f"{part} {seconds / facts['seconds']:.0%}"
             for part, seconds in facts["seconds_of"].items()
         )
+        where = f": {spent}" if len(facts["seconds_of"]) > 1 else ""  # 'other' alone tells nothing
         lines.append(
-            f"{facts['seconds']:.1f} s, {facts['patches_per_second']:,.1f} patches/s: {spent}"
+            f"{facts['seconds']:.1f} s, {facts['patches_per_second']:,.1f} patches/s{where}"
         )
     if "error_maps" in facts:
         lines.append(f"error maps: {facts['error_maps']}")

@@ -43,13 +43,15 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Change a setting of the rule, such as --set strata=20.",
 )
-@click.option("--scores", help="Score table, where there are several.")
+@click.option(
+    "--scores", help="Score table, where there are several; for rules that look at scores."
+)
 @click.option(
     "--seed",
     default=0,
     show_default=True,
     type=click.IntRange(min=0),
-    help="Of rules that draw.",
+    help="Of rules that draw; see docs/rules.md.",
 )
 @options.as_json
 @options.workspace
@@ -92,6 +94,8 @@ def select(
             progress=bars,
         )
     _say(selection, workspace, as_json)
+    if scores and not as_json and selection.coreset.header.params["scores"] is None:
+        click.echo(f"note: the rule {rule} looks at no scores; {scores} was not read")
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -147,10 +151,11 @@ def _say(selection: Selection, workspace: Workspace, as_json: bool) -> None:
     if selection.loss_share is not None:
         click.echo(f"share of the sum of scores: {selection.loss_share:.1%}")
     share = facts["image_share"]
+    without = share["images_without"]
     click.echo(
         f"share of each image: lowest {share['lowest']:.0%}, median {share['median']:.0%}, "
-        f"highest {share['highest']:.0%}; {share['images_without']} images lose all "
-        "their patches"
+        f"highest {share['highest']:.0%}; {options.number_of(without, 'image')} "
+        f"{'loses all its' if without == 1 else 'lose all their'} patches"
     )
     click.echo(f"unique pixels covered: {selection.pixel_share:.1%}")
     if selection.num_groups:

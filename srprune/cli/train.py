@@ -25,10 +25,9 @@ if TYPE_CHECKING:
 @click.option("--config", required=True, help="Training config, such as fsrcnn_x2.yaml.")
 @click.option(
     "--coreset",
-    type=click.Path(path_type=Path),
-    help="Core-set file to train on, instead of the config's pruning.",
+    help="Core-set to train on, by name or file, instead of the config's pruning.",
 )
-@click.option("--name", help="Of the run. [default: CONFIG__CORE-SET__seedN]")
+@options.name("Of the run. [default: CONFIG__CORE-SET__seedN]")
 @click.option("--init", metavar="RUN|FILE", help="Weights to start from; the same as init.weights.")
 @click.option("--dry-run", is_flag=True, help="Print config and steps, and stop.")
 @options.overrides
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
 @options.workspace
 def train(
     config: str,
-    coreset: Path | None,
+    coreset: str | None,
     name: str | None,
     init: str | None,
     dry_run: bool,
@@ -78,7 +77,7 @@ def train(
                 workspace,
                 stem=Path(config).stem,
                 name=name,
-                coreset=coreset,
+                coreset=_coreset_file(coreset, workspace),
                 progress=bars,
             )
         measure = validation(settings, roots, where)
@@ -124,6 +123,14 @@ def train(
             click.echo(f"{what}: {picture}" if picture else f"no {what}: {why}")
     if as_json:
         say_json({**plan, **result, **drawn})
+
+
+def _coreset_file(named: str | None, workspace: Workspace) -> Path | None:
+    """The file of a core-set: a name in the workspace, as with ``export``, else a file."""
+    if named is None:
+        return None
+    known = workspace.coreset(named)
+    return known if known.is_file() else Path(named)
 
 
 def _warn(job: Job, images: Sequence[str]) -> None:

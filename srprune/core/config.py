@@ -259,6 +259,15 @@ class TrainConfig(Strict):
     checkpoints: CheckpointConfig = CheckpointConfig()
 
 
+# What changes nothing about the weights; it may change between an interruption and --resume.
+WITHOUT_EFFECT: dict[str, Any] = {
+    "validation": True,
+    "checkpoints": True,
+    "data": True,
+    "init": {"weights": True},  # it is among the parents
+}
+
+
 class StageConfig(Strict):
     """A training config inside a run: a base file and what differs from it."""
 

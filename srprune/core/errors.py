@@ -7,7 +7,9 @@
         ├── InputError      a value, a folder or a file that cannot be used
         │   ├── ConfigError     faults of a config file, all of them at once
         │   ├── ImageError      an image (or several) that cannot be decoded or is too small
-        │   └── UnknownName     a name that stands in no table; lists near names
+        │   ├── UnknownName     a name that stands in no table; lists near names
+        │   ├── Busy            a folder in which another process is at work
+        │   └── Diverged        a training whose loss or weights are no longer finite
         ├── ArtifactError   an artifact that is damaged or not one of ours
         │   └── ArtifactMismatch    a sound artifact that was made from other inputs
         ├── MissingArtifact     an artifact that an earlier command makes
@@ -57,6 +59,14 @@ class ImageError(InputError):
 
 class UnknownName(InputError):
     """A name that stands in no table; the message lists near names and all names."""
+
+
+class Busy(InputError):
+    """A folder in which another process is at work; the message says which."""
+
+
+class Diverged(InputError):
+    """A training whose loss or weights are no longer finite; the message says where."""
 
 
 class ArtifactError(UserError):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from srprune.core.estimate import Estimate
 
 Key = tuple[str, str]  # benchmark and metric, such as ("set5", "psnr_y")
+MOST_SEEDS = 99  # a larger Difference.more_seeds reads: more than 99
 
 
 class Verdict(StrEnum):
@@ -27,14 +28,14 @@ class Difference:
     Attributes:
         over_seeds: of the mean over images, a pair a seed, with its t-interval.
         over_images: low and high end of the 95% interval of the mean over seeds and images, both
-            drawn again (hierarchical bootstrap); None for one image.
+            drawn again (hierarchical bootstrap); None for one image, or fewer than two pairs.
         p: of the two-sided paired t-test over seeds; None for fewer than two pairs.
         p_adjusted: p after Holm's correction over the table; None where p is.
         p_equivalent: the larger p of the two one-sided tests against the margin, after the same
-            correction; None likewise.
+            correction; None likewise, and for a metric without a margin.
         verdict: in one word.
-        more_seeds: about how many more seeds would decide an undecided difference; None where it
-            is decided, or fewer than two pairs are there.
+        more_seeds: about how many more seeds would decide an undecided difference, MOST_SEEDS + 1
+            for any larger number; None where it is decided, or fewer than two pairs are there.
     """
 
     over_seeds: Estimate

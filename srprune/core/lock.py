@@ -8,13 +8,15 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
 from srprune.core.artifact import storage_errors
-from srprune.core.errors import InputError
+from srprune.core.errors import Busy
 
+WAIT_S = 1.0  # between two looks whether a folder is free
 NOTE = ".lock"  # says who holds the folder; it is not the lock
 
 
@@ -23,7 +25,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     """Hold a folder alone; while it is held, its file ``.lock`` says by whom.
 
     Raises:
-        InputError: another process holds it.
+        Busy: another process holds it.
         StorageError: the folder may not be written.
     """
     handle = _locked(folder)
@@ -39,6 +41,43 @@ def exclusive(folder: Path) -> Iterator[None]:
                 folder.rmdir()
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def in_turn(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Hold a folder alone; wait while another process holds it.
+
+    Args:
+        folder: as :func:`exclusive` takes it.
+        tell: told once who is waited for.
+    """
+    told = False
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(exclusive(folder))
+                break
+            except Busy as busy:
+                if not told:
+                    tell(str(busy))
+                told = True
+                time.sleep(WAIT_S)
+        yield
+
+
+def held(folder: Path) -> bool:
+    """Whether a process holds a folder now; looking changes nothing."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _locked(folder: Path) -> int:
@@ -59,7 +98,7 @@ def _locked(folder: Path) -> int:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            raise InputError(
+            raise Busy(
                 f"another srprune{_holder(folder)} is at work in {folder}. Wait until it is done, "
                 "or choose another --workspace."
             ) from None

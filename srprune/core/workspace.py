@@ -70,6 +70,14 @@ class Workspace:
         """A table of measurements."""
         return self.root / "results" / f"{name}.parquet"
 
+    def study(self, name: str) -> Path:
+        """Folder of what a study keeps of its own: its cells and its report."""
+        return self.root / "studies" / name
+
+    def at_work(self, run: str) -> Path:
+        """Folder that a process holds while it makes a cell of a study; gone afterwards."""
+        return self.root / "studies" / ".at_work" / run
+
     @property
     def reports(self) -> Path:
         """Folder of tables and figures for people."""

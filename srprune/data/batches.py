@@ -22,6 +22,7 @@ class Batches:
 
     Attributes:
         residency: where the pixels stand.
+        sampler: says which crops a step sees.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Batches:
             parts: how many equal parts a step has, over all processes.
         """
         self.residency = residency
-        self._sampler, self._scale, self._device = sampler, pool.scale, device
+        self.sampler, self._scale, self._device = sampler, pool.scale, device
         self._own, self._parts = own, parts
         place = (residency, device)
         hr_crop = lr_crop * pool.scale
@@ -63,8 +64,18 @@ class Batches:
     def at(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
         """LR (B, 3, h, w) and HR (B, 3, H, W) of a step, float32 in [0, 1], part by part."""
         for part in range(len(self._own)):
-            lr, hr = self._taken(step, part) if self._worker else self._cut(step, part)
+            lr, hr = (
+                self._taken(step, part) if self._worker else self._cut(self.sampler, step, part)
+            )
             yield self._as_float(lr), self._as_float(hr)
+
+    def draw_from(self, sampler: CropSampler) -> None:
+        """Go on with another sampler; what was read ahead for the one before is dropped.
+
+        Args:
+            sampler: its places are those of the ``patch_ids`` that the pixels were read for.
+        """
+        self.sampler, self._read = sampler, {}
 
     def _taken(self, step: int, part: int) -> tuple[Tensor, Tensor]:
         """One part, while the worker reads the next ones."""
@@ -75,12 +86,12 @@ class Batches:
         self._read = {key: future for key, future in self._read.items() if key in wanted}
         for key in wanted:
             if key not in self._read:
-                self._read[key] = self._worker.submit(self._cut, *key)
+                self._read[key] = self._worker.submit(self._cut, self.sampler, *key)
         return self._read.pop((step, part)).result()
 
-    def _cut(self, step: int, part: int) -> tuple[Tensor, Tensor]:
+    def _cut(self, sampler: CropSampler, step: int, part: int) -> tuple[Tensor, Tensor]:
         """uint8 crops (B, side, side, 3), on the device or on their way."""
-        picks = self._sampler.at(step, self._own[part], self._parts)
+        picks = sampler.at(step, self._own[part], self._parts)
         if isinstance(self._hr, DeviceCrops):
             assert isinstance(self._lr, DeviceCrops)
             columns = (picks.place_B, picks.top_B, picks.left_B, picks.turn_B)

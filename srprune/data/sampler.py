@@ -10,10 +10,14 @@ share as much chance as they can, and their difference is sharper.
 
 Patches with weights are drawn one by one, with replacement, each as often as its weight says; as
 many draws as there are patches count as an epoch.
+
+Where the patches change during a run, the stream goes on: an epoch is a walk through the hashes of
+its order, and a new set of patches joins the walk where the old one leaves it.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +36,7 @@ class Picks:
 
     Attributes:
         patch_B: patch ids.
-        place_B: their places in the core-set.
+        place_B: their places in the core-set, or wherever their pixels stand.
         top_B: LR px inside the patch.
         left_B: LR px inside the patch.
         turn_B: 0 to 7: quarter turns (low two bits), then a left-right flip (third bit).
@@ -46,7 +50,12 @@ class Picks:
 
 
 class CropSampler:
-    """Draws random crops of the patches of a core-set."""
+    """Draws random crops of the patches of a core-set.
+
+    Attributes:
+        patch_ids: (kept,) ids to draw from.
+        start: draw that step 0 begins with; 0 unless the patches have changed since.
+    """
 
     def __init__(
         self,
@@ -75,7 +84,8 @@ class CropSampler:
             InputError: crops larger than patches.
         """
         check_crop(lr_crop, lr_patch)
-        self._patch_ids = patch_ids
+        self.patch_ids, self.start = patch_ids, 0
+        self._place_of: Ints | None = None
         self._seed, self._batch, self._augment = seed, batch, augment
         self._positions = np.uint64(lr_patch - lr_crop + 1)
         self._orders: dict[int, Ints] = {}
@@ -90,21 +100,54 @@ class CropSampler:
             parts: a divisor of the batch.
         """
         share = self._batch // parts
-        first = step * self._batch + part * share
+        first = self.start + step * self._batch + part * share
         draw_B = np.arange(first, first + share)
         if self._ends is None:
             visit_B, place_B = self._in_turn(draw_B)
         else:  # a patch may come twice an epoch: each draw is a visit of its own
             visit_B, place_B = draw_B, self._by_weight(draw_B, self._ends)
-        patch_B = self._patch_ids[place_B]
+        patch_B = self.patch_ids[place_B]
+        if self._place_of is not None:
+            place_B = self._place_of[place_B]
         bits_B = hashed(self._seed, "data.crops", visit_B, patch_B)
         top_B, left_B = self._position(bits_B), self._position(bits_B >> np.uint64(24))
         turn_B = (bits_B >> np.uint64(48) & np.uint64(7)).astype(np.int64) * self._augment
         return Picks(patch_B, place_B, top_B, left_B, turn_B)
 
+    def of(self, patch_ids: Ints, place_of: Ints, start: int) -> CropSampler:
+        """A sampler of other patches that is alike in all else.
+
+        Args:
+            patch_ids: (kept,) ids to draw from, without weights.
+            place_of: (kept,) where their pixels stand.
+            start: draw that step 0 begins with, from :meth:`joining`.
+        """
+        other = copy.copy(self)
+        other.patch_ids, other._place_of, other.start = patch_ids, place_of, start
+        other._orders, other._ends = {}, None
+        return other
+
+    def joining(self, step: int, patch_ids: Ints) -> int:
+        """``start`` of a sampler that takes over before a step: it goes on in the same epoch.
+
+        Patches whose turn in this epoch has passed wait for the next one, so that one that stays
+        comes once an epoch, whatever comes and goes.
+
+        Args:
+            step: the first one of the other sampler.
+            patch_ids: (kept,) its ids.
+        """
+        drawn = step * self._batch
+        epoch, rank = divmod(self.start + drawn, len(self.patch_ids))
+        passed = 0
+        if rank:
+            last = self._keys(epoch, self.patch_ids[self._order(epoch)[rank - 1 : rank]])
+            passed = int(np.count_nonzero(self._keys(epoch, patch_ids) <= last))
+        return epoch * len(patch_ids) + passed - drawn
+
     def _in_turn(self, draw_B: Ints) -> tuple[Ints, Ints]:
         """Epochs and places of draws where each patch comes once an epoch."""
-        epoch_B, rank_B = np.divmod(draw_B, len(self._patch_ids))
+        epoch_B, rank_B = np.divmod(draw_B, len(self.patch_ids))
         place_B = np.empty_like(draw_B)
         for epoch in range(int(epoch_B[0]), int(epoch_B[-1]) + 1):
             now = epoch_B == epoch
@@ -126,11 +169,14 @@ class CropSampler:
         """Places in the order of an epoch; the last few orders are kept, a step needs few."""
         order = self._orders.get(epoch)
         if order is None:
-            keys = hashed(self._seed, "data.order", epoch, self._patch_ids)
-            order = np.argsort(keys, kind="stable")
+            order = np.argsort(self._keys(epoch, self.patch_ids), kind="stable")
             kept = {e: o for e, o in self._orders.items() if abs(e - epoch) <= 1}
             self._orders = {**kept, epoch: order}  # another one: threads may be reading the first
         return order
+
+    def _keys(self, epoch: int, patch_ids: Ints) -> npt.NDArray[np.uint64]:
+        """What patches are ordered by in an epoch."""
+        return hashed(self._seed, "data.order", epoch, patch_ids)
 
 
 def check_crop(lr_crop: int, lr_patch: int) -> None:

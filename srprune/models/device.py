@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -89,3 +91,14 @@ def _keep_large_blocks() -> None:
         if hasattr(libc, "mallopt"):  # glibc; others have no such call
             for option, size in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):
                 libc.mallopt(option, size)  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
+
+
+def processor(device: torch.device) -> str:
+    """Name of the GPU, or of the CPU, for people."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # Linux alone
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next((line.partition(": ")[2] for line in lines if "model name" in line), name)
+    return f"{name} ({torch.get_num_threads()} threads)"

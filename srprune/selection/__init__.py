@@ -13,5 +13,6 @@ RULES = Table(
         "hes": "srprune.selection.hes:hes",
         "clustered": "srprune.selection.clustered:clustered",
         "diverse": "srprune.selection.diverse:diverse",
+        "adaptive": "srprune.selection.adaptive:adaptive",
     },
 )

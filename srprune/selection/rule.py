@@ -100,6 +100,8 @@ class Rule:
         nested: whether a smaller core-set is part of a larger one.
         offset: whether patches can be skipped.
         weighted: whether patches get weights, so that even the full set is not the plain one.
+        in_training: whether it chooses while a network trains, so that nothing can be chosen
+            before; then ``prepare`` gives what a training begins with.
     """
 
     prepare: Callable[..., Prepared]
@@ -109,6 +111,7 @@ class Rule:
     nested: bool = False
     offset: bool = True
     weighted: bool = False
+    in_training: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -161,6 +164,18 @@ class Rule:
             return f"it must {wanted(first['type'], value, [type_of.json_schema()]) or words}"
         return None
 
+    def check_beforehand(self) -> None:
+        """Refuse a rule that has nothing to choose by before a network trains.
+
+        Raises:
+            InputError: it chooses in training.
+        """
+        if self.in_training:
+            raise InputError(
+                f"rule {self.name} chooses while a network trains, so there is no core-set to "
+                f"choose beforehand. Train with it: srprune train --set pruning.rule={self.name}."
+            )
+
     def __call__(
         self,
         scores_N: Scores,
@@ -187,6 +202,7 @@ class Rule:
         Raises:
             InputError: what is asked for cannot be.
         """
+        self.check_beforehand()
         first, size = window(ratio, offset, len(scores_N))
         pool = Pool(len(scores_N), first, seed, scores_N, features_ND)
         return self.prepare(pool, **self.checked(settings)).take(size).ids

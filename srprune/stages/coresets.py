@@ -84,13 +84,15 @@ def select(
 
     Raises:
         UnknownName: no such rule, setting or feature.
-        InputError: ratio, budget, offset and settings that do not fit, or several score tables.
+        InputError: ratio, budget, offset and settings that do not fit, several score tables, or a
+            rule that chooses in training.
         MissingArtifact: no patch index, or no score table.
         MissingDependency: a rule needs a package that is not installed.
         ArtifactMismatch: the scores are those of another patch index.
     """
     watch = Stopwatch()
     chosen: Rule = RULES.load(rule)
+    chosen.check_beforehand()
     values = chosen.checked(settings or {})
     index = read_index(workspace)
     wanted = _budget(ratio, budget)

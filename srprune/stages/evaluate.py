@@ -49,9 +49,7 @@ class Candidate:
     def name(self) -> str:
         """For file names."""
         restorer = self.subject.restorer
-        scaled = f"_x{restorer.scale}"
-        name = restorer.name if scaled in restorer.name else restorer.name + scaled
-        return name + self.inference.label
+        return scaled(restorer.name, restorer.scale) + self.inference.label
 
     def run_with(self, inference: Inference) -> Candidate:
         """The same model, run otherwise; bicubic is the same figure in every paper and stays."""
@@ -177,13 +175,12 @@ def evaluate_model(
     """
     watch = Stopwatch()
     subject = candidate.subject
-    names = "_".join(benchmark.name for benchmark in benchmarks)
-    path = workspace.results(f"{candidate.name}__{names}__{protocol.replace('@', '_')}")
+    path = workspace.results(results_name(candidate.name, benchmarks, protocol))
     parents = {"model": subject.restorer.fingerprint}
     params: dict[str, object] = {
         "protocol": protocol,
         "scale": subject.restorer.scale,
-        "benchmarks": {benchmark.name: _files(benchmark) for benchmark in benchmarks},
+        "benchmarks": files_of(benchmarks),
         "allow_leak": allow_leak,
     }
     if candidate.inference != PLAIN:
@@ -311,6 +308,22 @@ def _write_texts(path: Path, table: EvalTable) -> None:
     """The table once more, as CSV and JSON beside it."""
     write_text(path.with_suffix(".csv"), csv_text(table.rows))
     write_text(path.with_suffix(".json"), json_text(table.rows, table.header))
+
+
+def scaled(name: str, scale: int) -> str:
+    """A model's name with its scale in it."""
+    return name if f"_x{scale}" in name else f"{name}_x{scale}"
+
+
+def results_name(model: str, benchmarks: Sequence[Benchmark], protocol: str) -> str:
+    """Name of the table of a model, named with its scale, on some benchmarks."""
+    names = "_".join(benchmark.name for benchmark in benchmarks)
+    return f"{model}__{names}__{protocol.replace('@', '_')}"
+
+
+def files_of(benchmarks: Sequence[Benchmark]) -> dict[str, str]:
+    """Fingerprint of each benchmark's files: names, sizes, dates."""
+    return {each.name: _files(each) for each in benchmarks}
 
 
 def _files(benchmark: Benchmark) -> str:

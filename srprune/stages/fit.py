@@ -31,7 +31,10 @@ from srprune.models.device import memory_errors, use_tf32
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.warm_start import WarmStart, warm_start
+from srprune.selection.adaptive import AdaptivePlan
 from srprune.selection.coverage import covered_pixels
+from srprune.stages.training_set import write_active
+from srprune.training.adaptive import ActiveSet
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
@@ -45,6 +48,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "init": {"weights": True},  # it is among the parents
 }
 BEST = "best.safetensors"
+ACTIVE = "coreset.parquet"  # what an adaptive run ended with
 
 
 @dataclass(frozen=True)
@@ -55,11 +59,12 @@ class Job:
         folder: of the run.
         config: resolved.
         pool: the patches.
-        patch_ids: those that are trained on.
+        patch_ids: those that are trained on; with ``adaptive`` those that it begins with.
         train_set: name of the core-set, or ``full``.
         parents: fingerprints of patch index, core-set and the weights it starts from.
         init: file of those weights; None starts fresh.
         patch_weights: (P,) how often each is drawn beside the others; None: all alike.
+        adaptive: how the patches are chosen anew on the way; None keeps them.
     """
 
     folder: Path
@@ -70,6 +75,12 @@ class Job:
     parents: Mapping[str, str]
     init: Path | None = None
     patch_weights: npt.NDArray[np.float64] | None = None
+    adaptive: AdaptivePlan | None = None
+
+    @property
+    def reachable_ids(self) -> npt.NDArray[np.int64]:
+        """Patches whose pixels it needs: all that a batch may hold at some time."""
+        return self.adaptive.ids_M if self.adaptive else self.patch_ids
 
     @cached_property
     def plan(self) -> StepPlan:
@@ -85,7 +96,7 @@ class Job:
     @cached_property
     def num_bytes(self) -> int:
         """Bytes of uint8 pixels that it needs, HR and LR; overlaps count once."""
-        pixels = covered_pixels(self.pool.index, self.patch_ids)
+        pixels = covered_pixels(self.pool.index, self.reachable_ids)
         return 3 * (pixels + pixels // self.config.scale**2)
 
     def residency(self, device: torch.device, world: World = ALONE) -> Residency:
@@ -97,7 +108,9 @@ class Job:
     @cached_property
     def params(self) -> dict[str, Any]:
         """Everything that decides the weights, as plain values."""
+        settings = {"settings": self.adaptive.settings} if self.adaptive else {}
         return {
+            **settings,
             "model": self.config.model,
             "model_args": self.config.model_args,
             "scale": self.config.scale,
@@ -192,8 +205,8 @@ def fit(
         if world.first:
             if restart:  # only now: a job that is refused keeps what the folder holds
                 job.checkpoints.clear()
-                for left in (job.weights, job.folder / BEST, job.folder / "validation.csv"):
-                    left.unlink(missing_ok=True)
+                for name in (job.weights.name, BEST, "validation.csv", ACTIVE, "adaptive.csv"):
+                    (job.folder / name).unlink(missing_ok=True)
             write_text(job.folder / "config.yaml", dump(job.config))
         world.wait()
         made = {
@@ -210,7 +223,10 @@ def fit(
                 parents=job.parents,
                 params={**job.params, **more},
                 made={**watch.made(), **made},
-                info={"training_images": job.pool.index.contents},
+                info={
+                    "training_images": job.pool.index.contents,
+                    **({"visited_patches": active.num_visited} if active else {}),
+                },
             )
 
         def keep_best(trained: nn.Module, step: int, name: str, value: float) -> None:
@@ -218,6 +234,7 @@ def fit(
 
         with memory_errors(OUT_OF_MEMORY):
             batches, patches_at = open_batches(job, device, world)
+            active = _active_set(job, batches, world)
 
             def batch_at(step: int) -> Iterator[tuple[Tensor, Tensor]]:
                 for lr, hr in batches.at(step):
@@ -237,10 +254,14 @@ def fit(
                 validate=validate,
                 keep_best=keep_best,
                 patches_at=patches_at,
+                active=active,
                 stopping=stopping,
                 progress=progress,
             )
         if world.first:
+            if active:
+                index = job.pool.index
+                write_active(job.folder / ACTIVE, job.config, active.patch_ids, index, watch.made())
             save(trained, job.weights)
             job.checkpoints.clear()
         world.wait()
@@ -280,10 +301,13 @@ def open_batches(
         augment=config.augment,
         weights=job.patch_weights,
     )
+    reachable = job.reachable_ids
+    if job.adaptive:
+        sampler = sampler.of(job.patch_ids, np.searchsorted(reachable, job.patch_ids), start=0)
     count = config.compute.accumulate
     batches = Batches(
         job.pool,
-        job.patch_ids,
+        reachable,
         sampler,
         config.lr_crop,
         device,
@@ -291,7 +315,21 @@ def open_batches(
         own=range(world.rank * count, (world.rank + 1) * count),
         parts=world.size * count,
     )
-    return batches, lambda step: sampler.at(step).patch_B.tolist()
+    return batches, lambda step: batches.sampler.at(step).patch_B.tolist()
+
+
+def _active_set(job: Job, batches: Batches, world: World) -> ActiveSet | None:
+    """What chooses the patches of an adaptive run; None where they stay."""
+    if job.adaptive is None:
+        return None
+    return ActiveSet(
+        job.adaptive,
+        batches.sampler,
+        steps=job.plan.steps,
+        batch=job.config.batch,
+        changed=batches.draw_from,
+        world=world,
+    )
 
 
 def check_batch(job: Job, world: World = ALONE) -> None:

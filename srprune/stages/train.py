@@ -74,6 +74,7 @@ def plan_training(
         parents,
         init,
         patch_weights=chosen.weights,
+        adaptive=chosen.adaptive,
     )
     check_batch(job)
     return job
@@ -109,7 +110,7 @@ def shared_images(job: Job, roots: list[Path]) -> list[str]:
         return []
     benchmark = find_benchmark(job.config.validation.benchmark, roots)
     index = job.pool.index
-    contents = {index.images[i].content for i in np.unique(index.image_N[job.patch_ids])}
+    contents = {index.images[i].content for i in np.unique(index.image_N[job.reachable_ids])}
     return [
         name for name in benchmark.images if stored(decode(benchmark.folder / name))[1] in contents
     ]

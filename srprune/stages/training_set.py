@@ -17,7 +17,8 @@ from srprune.core.progress import Progress, silent
 from srprune.core.workspace import Workspace
 from srprune.scoring import BY_RECONSTRUCTION
 from srprune.selection import RULES
-from srprune.selection.rule import Rule
+from srprune.selection.adaptive import AdaptivePlan, adaptive_plan
+from srprune.selection.rule import Rule, skipped
 from srprune.stages.coresets import name_of, plain, read_scores, select
 
 FULL = "full"
@@ -29,15 +30,17 @@ class TrainingSet:
 
     Attributes:
         name: of the core-set, or ``full``.
-        patch_ids: (P,) sorted.
+        patch_ids: (P,) sorted; of a rule that chooses in training, what it begins with.
         weights: (P,) how often each is drawn beside the others; None: all alike.
         parents: fingerprints of patch index and core-set.
+        adaptive: how the patches are chosen anew in training; None keeps them.
     """
 
     name: str
     patch_ids: npt.NDArray[np.int64]
     weights: npt.NDArray[np.float64] | None
     parents: Mapping[str, str]
+    adaptive: AdaptivePlan | None = None
 
 
 def training_set(
@@ -58,7 +61,7 @@ def training_set(
 
     Raises:
         UnknownName: no such rule.
-        InputError: settings that the rule does not take.
+        InputError: settings that the rule does not take, or sizes that do not fit.
         MissingArtifact: scores that are not there yet.
         ArtifactMismatch: a core-set or scores of another patch index, or a core-set that was made
             otherwise than its name says.
@@ -67,11 +70,17 @@ def training_set(
     rule: Rule = RULES.load(pruning.rule)  # a fault even where nothing is pruned
     settings = rule.checked(pruning.args, "pruning.args.")
     parents = {"patches": index.fingerprint}
+    plan = None
+    if rule.in_training and not given:
+        plan = adaptive_plan(len(index), pruning.ratio, pruning.offset, pruning.seed, settings)
     if given:
         coreset = CoreSet.read(given, patches=index.fingerprint)
         name = given.stem
     elif pruning.ratio == 1 and not rule.weighted:
         return TrainingSet(FULL, np.arange(len(index)), None, parents)
+    elif plan:
+        name = name_of(rule, pruning.ratio, pruning.offset, None, pruning.seed, settings)
+        return TrainingSet(name, plan.start_K, None, parents, plan)
     else:
         scores = None
         if rule.scores:
@@ -113,3 +122,36 @@ def training_set(
 def score_name(score: str, scale: int) -> str:
     """Name of the table of a score: ``mse`` at x2 is ``mse_x2``; ``sobel`` knows no scale."""
     return f"{score}_x{scale}" if score in BY_RECONSTRUCTION else score
+
+
+def write_active(
+    path: Path,
+    config: TrainConfig,
+    patch_ids: npt.NDArray[np.int64],
+    index: PatchIndex,
+    made: Mapping[str, object],
+) -> CoreSet:
+    """Write the patches that a run ended with, of a rule that chooses in training, as a core-set.
+
+    Args:
+        path: of the core-set.
+        config: of the run.
+        patch_ids: (P,) in force at the end.
+        index: the patches.
+        made: when and with what.
+    """
+    pruning = config.pruning
+    rule: Rule = RULES.load(pruning.rule)
+    params = {
+        "rule": pruning.rule,
+        "ratio": pruning.ratio,
+        "offset": pruning.offset,
+        "seed": pruning.seed,
+        "scores": None,
+        "num_patches": len(index),
+        "num_skipped": skipped(pruning.offset, len(index)),
+        "settings": plain(rule.checked(pruning.args)),
+    }
+    return CoreSet.write(
+        path, patch_ids, parents={"patches": index.fingerprint}, params=params, made=made
+    )

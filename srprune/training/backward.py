@@ -29,6 +29,10 @@ class Backward:
     (seed, step), and each part takes its own, so neither the number of parts nor of processes
     changes what is dropped. Batch norm is the exception: its statistics are those of a part; on
     GPUs those of the parts that run at the same time.
+
+    Attributes:
+        crop_losses: of each part of the last step that this process took, (B,) the loss of each
+            crop, where they were asked for; to be read before the next step.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Backward:
         device: torch.device,
         seed: int = 0,
         world: World = ALONE,
+        by_crop: Criterion | None = None,
     ) -> None:
         """Wrap a network, which stays the owner of the weights.
 
@@ -52,9 +57,12 @@ class Backward:
             device: of the network.
             seed: of what layers drop.
             world: the processes that share the batch.
+            by_crop: (output, target) -> (B,) losses, where those of the single crops are wanted.
         """
         self._network, self._criterion, self._rim = network, criterion, rim
         self._compute, self._device, self._seed, self._world = compute, device, seed, world
+        self._by_crop = by_crop
+        self.crop_losses: list[Tensor] = []
         self.scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
         self._parts = compute.accumulate * world.size
         self._random = [layer for layer in network.modules() if isinstance(layer, RandomLayer)]
@@ -88,6 +96,7 @@ class Backward:
                 return self._replayed(step, x, target)
             if number == 0:
                 self._network.zero_grad(set_to_none=True)
+                self.crop_losses = []
             last = number == self._compute.accumulate - 1
             with self._alone(not last):
                 loss = self._loss(x, target)
@@ -109,7 +118,10 @@ class Backward:
             x = x.contiguous()
         with self._autocast():
             output = self._forward(x)
-        return self._criterion(inside(output.float(), self._rim), inside(target, self._rim))
+        output, target = inside(output.float(), self._rim), inside(target, self._rim)
+        if self._by_crop:
+            self.crop_losses.append(self._by_crop(output.detach(), target))
+        return self._criterion(output, target)
 
     def _autocast(self) -> contextlib.AbstractContextManager[object]:
         dtype = DTYPES.get(self._compute.precision)
@@ -129,6 +141,7 @@ class Backward:
         """The same step as one launch; captured on the first call."""
         if self._replay is None:
             self._replay = _Graph(self._network, self._loss, x, target)
+            self.crop_losses = self.crop_losses[-1:]  # what was captured; each replay fills it
             self._draw(step, 0)
         return self._replay(x, target)
 

@@ -48,6 +48,14 @@ class World:
             values /= self.size
         return values
 
+    def side_by_side(self, values_SB: Tensor) -> Tensor:
+        """The columns of all processes, in the order of their ranks, in every one of them."""
+        if self.size == 1:
+            return values_SB
+        columns = [torch.empty_like(values_SB) for _ in range(self.size)]
+        dist.all_gather(columns, values_SB.contiguous())
+        return torch.cat(columns, 1)
+
     def any(self, flag: bool) -> bool:
         """True in all processes if it is true in one of them."""
         return any(self.gathered(flag)) if self.size > 1 else flag

@@ -25,6 +25,7 @@ class Log:
         columns = ("step", "lr", "loss", "seconds", "patches_per_s")
         self._train = CsvLog(folder / "log.csv", columns, step)
         self._validation: CsvLog | None = None
+        self._adaptive: CsvLog | None = None
         self._scalars = Scalars(folder, step)
 
     def train(self, done: int, lr: float, loss: float, seconds: float, pace: float) -> None:
@@ -39,6 +40,14 @@ class Log:
             self._validation = CsvLog(self._folder / "validation.csv", columns, self._step)
         self._validation.add(done, *(f"{value:.6f}" for value in figures.values()))
         self._scalars.add(done, "validation", figures)
+
+    def adaptive(self, done: int, figures: Mapping[str, float]) -> None:
+        """A row of ``adaptive.csv``, whose columns are the names of the figures."""
+        if self._adaptive is None:
+            path = self._folder / "adaptive.csv"
+            self._adaptive = CsvLog(path, ("step", *figures), self._step)
+        self._adaptive.add(done, *(f"{value:.8g}" for value in figures.values()))
+        self._scalars.add(done, "adaptive", figures)
 
     def close(self) -> None:
         """Write out what is left."""

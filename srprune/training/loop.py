@@ -16,15 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from srprune.core.config import TrainConfig
-from srprune.core.errors import InputError, Stopped
+from srprune.core.errors import Diverged, Stopped
 from srprune.core.progress import Progress, silent
 from srprune.models.network import Network
+from srprune.training.adaptive import ActiveSet
 from srprune.training.backward import Backward, Pairs
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.ema import MovingAverage
 from srprune.training.log import Log
-from srprune.training.losses import LOSSES
+from srprune.training.losses import BY_CROP, LOSSES
 from srprune.training.optimizer import clip, make_optimizer
 from srprune.training.plan import StepPlan
 from srprune.training.schedule import rate
@@ -53,6 +54,7 @@ def train(
     validate: Validate | None = None,
     keep_best: KeepBest = lambda network, step, name, value: None,
     patches_at: Callable[[int], list[int]] = lambda step: [],
+    active: ActiveSet | None = None,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
 ) -> nn.Module:
@@ -65,7 +67,8 @@ def train(
         plan: how many steps.
         config: loss, optimizer, schedule, precision, intervals.
         checkpoints: read if there are any, and written on the way.
-        folder: gets ``log.csv`` and ``validation.csv``, and TensorBoard's files if it is installed.
+        folder: gets ``log.csv``, ``validation.csv``, with ``active`` ``adaptive.csv``, and
+            TensorBoard's files if it is installed.
         device: where the network is.
         world: the processes that share each step; the first one writes and validates.
         last_layer: name of the layer that ``optimizer.last_layer_lr`` is for.
@@ -74,6 +77,7 @@ def train(
             first figure tells which weights are best.
         keep_best: told network, step, name and value of the figure whenever it is the best so far.
         patches_at: step -> patch ids of its batch, for messages.
+        active: chooses on the way, from the losses, which patches the batches are of.
         stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
@@ -81,7 +85,7 @@ def train(
         What was trained, in eval mode: the moving average where ``config.ema`` asks for one.
 
     Raises:
-        InputError: the loss is no longer finite.
+        Diverged: the loss or the weights are no longer finite.
         Stopped: ``stopping`` said so.
         ArtifactMismatch: the checkpoint is of another run.
     """
@@ -97,6 +101,7 @@ def train(
         device=device,
         seed=config.seed,
         world=world,
+        by_crop=BY_CROP[config.loss] if active else None,
     )
     first, loss_sum, best = 0, 0.0, -math.inf
     if state := checkpoints.load():
@@ -106,23 +111,28 @@ def train(
         backward.scaler.load_state_dict(state["scaler"])
         if average:
             average.load_state_dict(state["average"])
+        if active:
+            active.load_state_dict(state["active"])
     watch = LossWatch(device, world, loss_sum)
     log = Log(folder, first) if world.first else None
     parameters = list(network.parameters())
     saved = first
 
     def save(done: int) -> None:
-        checkpoints.save(
-            done,
-            {
-                "network": network.state_dict(),
-                "average": average.state_dict() if average else None,
-                "optimizer": optimizer.state_dict(),
-                "scaler": backward.scaler.state_dict(),
-                "loss_sum": watch.sum,
-                "best": best,
-            },
-        )
+        of_active = {"active": active.state_dict()} if active else {}  # asks all processes
+        if world.first:
+            checkpoints.save(
+                done,
+                {
+                    "network": network.state_dict(),
+                    "average": average.state_dict() if average else None,
+                    "optimizer": optimizer.state_dict(),
+                    "scaler": backward.scaler.state_dict(),
+                    "loss_sum": watch.sum,
+                    "best": best,
+                    **of_active,
+                },
+            )
 
     started, validated = time.perf_counter(), ""
     with contextlib.closing(log) if log else contextlib.nullcontext():
@@ -133,6 +143,8 @@ def train(
                 group["lr"] = group["peak_lr"] * factor
 
             watch.add(step, backward(step, batch_at(step)))
+            if active:
+                active.add(step, torch.cat(backward.crop_losses))
             backward.scaler.unscale_(optimizer)
             clip(parameters, config.optimizer, lr)
             backward.scaler.step(optimizer)
@@ -145,14 +157,15 @@ def train(
             log_now = done % LOG_EVERY == 0 or last
             validate_now = validate is not None and (done % config.validation.every == 0 or last)
             save_now = done % config.checkpoints.every == 0 and not last
-            look = step == first or watch.due(done) or log_now or validate_now or save_now
+            choose = active is not None and active.due(done)
+            look = step == first or watch.due(done) or log_now or validate_now or save_now or choose
             stop = look and not last and world.any(stopping())
             if look and (bad := watch.look()) is not None:
                 what = f"the loss is {watch.last}"
-                raise InputError(_diverged(what, bad, config, saved, patches_at(bad)))
+                raise Diverged(_diverged(what, bad, config, saved, patches_at(bad)))
             if (validate_now or save_now or stop or last) and not _finite(parameters):
                 what = "the weights are no longer finite"  # a finite loss may have such gradients
-                raise InputError(_diverged(what, step, config, saved, patches_at(step)))
+                raise Diverged(_diverged(what, step, config, saved, patches_at(step)))
             seconds = time.perf_counter() - started
             if log_now and log:
                 mean = watch.sum / (done % LOG_EVERY or LOG_EVERY)
@@ -170,9 +183,12 @@ def train(
                 if value > best:
                     best = value
                     keep_best(measured, done, name, value)
+            if active and choose:
+                row = active.look(done)
+                if row and log:
+                    log.adaptive(done, row)
             if save_now or stop:
-                if world.first:
-                    save(done)
+                save(done)
                 saved = done
             if stop:
                 raise Stopped(

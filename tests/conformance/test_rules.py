@@ -23,7 +23,11 @@ from srprune.selection.rule import FEATURES, Pool, Rule
 from srprune.stages.coresets import select
 from srprune.stages.extract import ImageSource, extract, read_index
 
+IN_TRAINING = [name for name in RULES if RULES.load(name).in_training]
 every_rule = pytest.mark.parametrize("name", list(RULES))
+every_rule_of_select = pytest.mark.parametrize(
+    "name", [name for name in RULES if name not in IN_TRAINING]
+)
 N = 200
 
 
@@ -139,7 +143,7 @@ def a_size(name: str, workspace: Workspace) -> dict[str, Any]:
     return {"rule": name, "ratio": 0.2, **few}
 
 
-@every_rule
+@every_rule_of_select
 def test_select_writes_a_core_set_that_says_how_it_was_made(
     workspace: Workspace, name: str
 ) -> None:
@@ -161,7 +165,7 @@ def test_select_writes_a_core_set_that_says_how_it_was_made(
         assert len(table) == len(index) and np.count_nonzero(table.sizes) == found.num_groups
 
 
-@every_rule
+@every_rule_of_select
 def test_select_makes_nothing_again(workspace: Workspace, name: str) -> None:
     def files() -> dict[str, int]:
         paths = (path for path in workspace.root.rglob("*") if path.is_file())
@@ -175,7 +179,7 @@ def test_select_makes_nothing_again(workspace: Workspace, name: str) -> None:
     assert files() == before
 
 
-@every_rule
+@every_rule_of_select
 def test_a_budget_in_patches_is_met_exactly(workspace: Workspace, name: str) -> None:
     asked = a_size(name, workspace) | {"ratio": None}
     found = select(workspace, budget="11", **asked)
@@ -183,7 +187,7 @@ def test_a_budget_in_patches_is_met_exactly(workspace: Workspace, name: str) -> 
     assert found.coreset.header.params["budget"] == "11"
 
 
-@every_rule
+@every_rule_of_select
 def test_a_budget_in_bytes_is_the_largest_that_fits(workspace: Workspace, name: str) -> None:
     asked = a_size(name, workspace) | {"ratio": None}
     if not RULES.load(name).nested:
@@ -197,6 +201,23 @@ def test_a_budget_in_bytes_is_the_largest_that_fits(workspace: Workspace, name: 
     assert 3 * covered_pixels(index, found.coreset.patch_ids) <= 60_000
     more = select(workspace, budget=str(size + 1), **asked).coreset
     assert 3 * covered_pixels(index, more.patch_ids) > 60_000
+
+
+@pytest.mark.parametrize("name", IN_TRAINING)
+def test_a_rule_that_chooses_in_training_is_refused_beforehand(
+    workspace: Workspace, name: str
+) -> None:
+    """Whatever size is asked for; and nothing is written."""
+    for size in ({"ratio": 0.2}, {"budget": "11"}, {"budget": "60kB"}):
+        with pytest.raises(InputError) as caught:
+            select(workspace, rule=name, **size)
+        assert str(caught.value) == (
+            f"rule {name} chooses while a network trains, so there is no core-set to choose "
+            f"beforehand. Train with it: srprune train --set pruning.rule={name}."
+        )
+    assert not (workspace.root / "coresets").exists()
+    with pytest.raises(InputError, match="Train with it"):
+        RULES.load(name)(np.arange(9.0), 0.5)
 
 
 @every_rule

@@ -272,3 +272,19 @@ def test_what_is_read_ahead_is_bounded(noise: Noise, count: int) -> None:
     for step in (0, 1, 50, 2, 51):
         for _ in batches.at(step):
             assert len(batches._read) == AHEAD
+
+
+@pytest.mark.parametrize("residency", RESIDENCIES)
+def test_another_sampler_takes_over_whatever_was_read_ahead(noise: Noise, residency: str) -> None:
+    _, workspace = noise
+    pool = open_pool(workspace, 2)
+    ids = some(pool)
+    batches = batches_of(pool, residency)
+    whole(batches, 0)  # from the disk, the next steps are read ahead
+    own = ids[::2]
+    sampler = batches.sampler.of(own, np.searchsorted(ids, own), batches.sampler.joining(1, own))
+    batches.draw_from(sampler)
+    fresh = Batches(pool, ids, sampler, CROP, CPU, residency="host")
+    for step in range(1, 6):
+        assert set(sampler.at(step).patch_B) <= set(own)
+        assert equal(whole(batches, step), whole(fresh, step))

@@ -330,3 +330,65 @@ def test_parts_of_a_weighted_step_are_the_step(weights: list[float], step: int, 
 def test_weights_far_apart_never_draw_a_place_that_is_not_there() -> None:
     ends = weighted([1.0] * 3 + [1e-300], batch=10_000).at(1).place_B
     assert ends.max() == 2
+
+
+# --- patches that change on the way ---
+
+
+def handed_over(one: CropSampler, step: int, ids: Any) -> CropSampler:
+    """The sampler that goes on with other patches from a step on."""
+    ids = np.asarray(ids, dtype=np.int64)
+    return one.of(ids, 10 * ids, one.joining(step, ids))
+
+
+@settings(deadline=None)
+@given(IDS, st.integers(1, 9), st.integers(0, 30))
+def test_the_same_patches_go_on_as_if_nothing_had_changed(
+    ids: list[int], batch: int, step: int
+) -> None:
+    whole = sampler(ids, batch=batch)
+    rest = handed_over(whole, step, ids)
+    for later in range(step, step + 20):
+        expected, found = whole.at(later), rest.at(later)
+        assert np.array_equal(found.place_B, 10 * found.patch_B)  # where their pixels stand
+        for name in set(NAMES) - {"place_B"}:
+            assert np.array_equal(getattr(found, name), getattr(expected, name))
+
+
+@settings(deadline=None)
+@given(IDS, IDS, IDS, st.integers(1, 9), st.integers(0, 30))
+def test_a_patch_that_stays_comes_once_an_epoch_whatever_else_changes(
+    stay: list[int], leave: list[int], enter: list[int], batch: int, step: int
+) -> None:
+    before = sampler(sorted({*stay, *leave}), batch=batch)
+    after = handed_over(before, step, sorted({*stay, *enter}))
+    drawn = step * batch
+    epoch, rank = divmod(drawn, len(before.patch_ids))
+    old = np.concatenate([before.at(each).patch_B for each in range(step + 1)])[
+        drawn - rank : drawn
+    ]
+    left = (epoch + 1) * len(after.patch_ids) - drawn - after.start  # of the epoch
+    new = np.concatenate([after.at(step + each).patch_B for each in range(left // batch + 1)])[
+        :left
+    ]
+    assert len(set(new.tolist())) == left
+    for patch in set(stay):
+        assert np.count_nonzero(old == patch) + np.count_nonzero(new == patch) == 1
+
+
+@settings(deadline=None)
+@given(IDS, IDS, st.integers(0, 30))
+def test_epochs_after_a_change_are_those_of_the_new_patches(
+    ids: list[int], others: list[int], step: int
+) -> None:
+    """The same order and the same crops as in a run on them alone."""
+    after = handed_over(sampler(ids, batch=3), step, others)
+    alone = sampler(others, batch=len(others))
+    drawn = after.start + 3 * step
+    epoch = -(-drawn // len(others))
+    skip = epoch * len(others) - drawn
+    steps = range(step, step + (skip + len(others)) // 3 + 1)
+    found = joined([after.at(each) for each in steps])
+    for name in set(NAMES) - {"place_B"}:
+        stream = getattr(found, name)[skip : skip + len(others)]
+        assert np.array_equal(stream, getattr(alone.at(epoch), name))

@@ -18,9 +18,10 @@ from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
 from srprune.training.backward import Backward, inside  # noqa: E402
-from srprune.training.losses import LOSSES  # noqa: E402
+from srprune.training.losses import BY_CROP, LOSSES  # noqa: E402
 
 CPU = torch.device("cpu")
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 BATCH, SIDE = 4, 8
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
@@ -192,6 +193,54 @@ def test_what_is_kept_is_kept_as_often_as_asked_for() -> None:
     torch.manual_seed(0)
     share = RandomLayer().drawn(torch.zeros(10_000, 1, 1, 1), 0.8).mean().item()
     assert share == pytest.approx(0.8, abs=0.02)
+
+
+# --- the losses of single crops -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize(
+    "compute",
+    [{}, {"accumulate": 2}, {"precision": "bf16"}, {"cuda_graph": True}],
+    ids=["whole", "parts", "bf16", "graph"],
+)
+def test_losses_of_crops_are_those_of_the_same_pass_and_change_nothing(
+    compute: dict[str, Any], loss: str, device: str
+) -> None:
+    config = ComputeConfig(**compute)
+
+    def backward_of(network: Any, **more: Any) -> Backward:
+        there = torch.device(device)
+        return Backward(network, LOSSES[loss], rim=2, compute=config, device=there, **more)
+
+    network = tiny("fsrcnn").to(device)
+    pairs = [[x.to(device), y.to(device)] for x, y in parts_of(batch(network), config.accumulate)]
+    plain = backward_of(network)(0, pairs)
+    expected = gradient(network)
+    backward = backward_of(network, by_crop=BY_CROP[loss])
+    for _ in range(2):
+        value = backward(0, pairs)
+        crops = torch.cat(backward.crop_losses)
+        assert value == plain
+        assert all(torch.equal(found, expected[n]) for n, found in gradient(network).items())
+        assert (crops.shape, crops.requires_grad) == ((BATCH,), False)
+        assert crops.mean().item() == pytest.approx(value.item(), rel=1e-6)
+    alone = [
+        backward_of(network)(0, [[pair[0][i : i + 1], pair[1][i : i + 1]]] * config.accumulate)
+        for pair in pairs
+        for i in range(len(pair[0]))
+        if not config.cuda_graph  # a graph is of one shape
+    ]
+    for one, crop in zip(alone, crops, strict=False):
+        assert one.item() == pytest.approx(crop.item(), rel=1e-2 if compute else 1e-5)
+
+
+def test_crops_are_not_looked_at_unless_asked_for() -> None:
+    network = tiny("fsrcnn")
+    backward = Backward(network, LOSSES["l1"], rim=0, compute=ComputeConfig(), device=CPU)
+    backward(0, [batch(network)])
+    assert backward.crop_losses == []
 
 
 # --- precision, layout, compiling ---------------------------------------------------------------

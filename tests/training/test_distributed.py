@@ -266,7 +266,7 @@ def test_a_bad_loss_of_one_process_stops_all_with_the_step(told: list[dict[str, 
     for each in told:
         said = each["runs"]["bad"]["said"]
         assert said.startswith(
-            "InputError: the loss is nan at step 3 (patches 200, 201, 202, 203, 204, 205, 206, 207)"
+            "Diverged: the loss is nan at step 3 (patches 200, 201, 202, 203, 204, 205, 206, 207)"
         )
         assert said.endswith("the last checkpoint, of step 2, is whole.")
 

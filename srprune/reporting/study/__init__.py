@@ -1,0 +1,1 @@
+"""Reports of a study: tables in four formats, pictures, and what may be said of them."""

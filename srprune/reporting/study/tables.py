@@ -1,0 +1,238 @@
+"""The tables of a study: figures, differences, ours beside the paper's, and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from srprune.core.findings import Difference, Findings, Key, Row
+from srprune.images.benchmarks import title_of
+from srprune.reporting.paper import PAPER
+from srprune.reporting.study import words
+from srprune.reporting.study.marks import marks
+from srprune.reporting.study.sources import other_ssim
+from srprune.reporting.study.table import Block, Cell, Column, Table
+from srprune.reporting.study.words import DIGITS, FINER, NONE, PSNR, SSIM, TITLES
+
+Pick = Callable[[Row, Key], Difference | None]
+Line = tuple[Cell, ...]
+
+OTHER = "†"
+OTHER_NOTE = (
+    f"{OTHER} SSIM of another definition (scikit-image's default, 7x7 uniform window): it lies "
+    "about 0.010 higher and does not compare with ours, so no difference is given."
+)
+
+
+def tables(findings: Findings) -> list[Table]:
+    """All tables of a study, in the order of a report; those without content are left out."""
+    made = [figures(findings)]
+    for metric in words.metrics(findings):
+        made += [
+            differences(findings, metric, "baseline", words.baseline(findings), _to_baseline),
+            differences(findings, metric, "control", words.CONTROL, _to_control),
+        ]
+    made += [papers(findings), costs(findings)]
+    return [table for table in made if table.blocks]
+
+
+def figures(findings: Findings) -> Table:
+    """Every row on every benchmark, the best and second-best marked, bicubic first."""
+    keys = [(name, metric) for name in findings.benchmarks for metric in words.metrics(findings)]
+    heads, facts = _heads(findings)
+    blocks = []
+    for title, rows in words.groups(findings):
+        scales = sorted({row.scale for row in rows})
+        names = [f"bicubic x{x}" if len(scales) > 1 else "bicubic" for x in scales]
+        bicubic = [[findings.bicubic.get((x, *key)) for key in keys] for x in scales]
+        untrained = [
+            (name, values) for name, values in zip(names, bicubic, strict=True) if any(values)
+        ]
+        means = [values for _, values in untrained]
+        means += [
+            [row.findings[key].value.mean if key in row.findings else None for key in keys]
+            for row in rows
+        ]
+        columns = [
+            marks([line[k] for line in means], DIGITS[metric]) for k, (_, metric) in enumerate(keys)
+        ]
+        texts = [
+            [words.number(value, DIGITS[key[1]]) for key, value in zip(keys, values, strict=True)]
+            for _, values in untrained
+        ]
+        texts += [
+            [
+                words.spread(row.findings[key].value, DIGITS[key[1]])
+                if key in row.findings
+                else NONE
+                for key in keys
+            ]
+            for row in rows
+        ]
+        starts = [[Cell(name), *[Cell(NONE)] * (len(heads) - 1)] for name, _ in untrained]
+        starts += [facts(row) for row in rows]
+        lines = []
+        for line, (start, text) in enumerate(zip(starts, texts, strict=True)):
+            cells = [Cell(each, columns[k][line]) for k, each in enumerate(text)]
+            lines.append((*start, *cells))
+        blocks.append(Block(title, tuple(lines)))
+    many = any(len(row.seeds) > 1 for row in findings.rows)
+    notes = [
+        "Bold is the best and underlined the second-best figure of a column, as printed; which "
+        "differences are more than chance, the verdicts say."
+    ]
+    if many:
+        notes.insert(0, "Mean over n seeds ± standard deviation.")
+    columns_ = tuple(Column(TITLES[metric], _benchmark(findings, name)) for name, metric in keys)
+    title = f"Figures: {words.listed([TITLES[m] for m in words.metrics(findings)] or ['none'])}"
+    return Table("figures", title, (*heads, *columns_), len(heads), tuple(blocks), tuple(notes))
+
+
+def differences(findings: Findings, metric: str, name: str, other: str, pick: Pick) -> Table:
+    """Differences in one metric to the baseline or to the control, with intervals and verdicts."""
+    level = Column(findings.compare, left=True)
+    columns, blocks = [level, Column("pairs")], []
+    unit = "Δ dB" if metric == PSNR else "Δ"
+    for benchmark in findings.benchmarks:
+        group = _benchmark(findings, benchmark)
+        columns += [
+            Column(f"{unit} [95%]", group),
+            Column("p", group),
+            Column("verdict", group, left=True),
+        ]
+    for title, rows in words.groups(findings):
+        lines = []
+        for row in rows:
+            found = [pick(row, (benchmark, metric)) for benchmark in findings.benchmarks]
+            pairs = [each.over_seeds.n for each in found if each is not None]
+            if pairs:
+                cells = [cell for each in found for cell in _difference(findings, metric, each)]
+                start = (Cell(words.own_name(row, findings)), Cell(str(max(pairs))))
+                lines.append((*start, *cells))
+        if lines:
+            blocks.append(Block(title, tuple(lines)))
+    within = (
+        f" Equivalent: within {findings.margin_db:g} dB by two one-sided tests."
+        if metric == PSNR
+        else ""
+    )
+    note = (
+        f"Row minus {other}, paired by seed, with the 95% t-interval over seeds; p of the "
+        f"two-sided paired t-test after Holm's correction over the table.{within}"
+    )
+    title = f"Differences in {TITLES[metric]} to {other}"
+    return Table(f"{name}-{metric}", title, tuple(columns), 2, tuple(blocks), (note,))
+
+
+def papers(findings: Findings) -> Table:
+    """Ours, the paper's, and ours minus the paper's, wherever the paper prints a number."""
+    keys = [
+        (name, metric)
+        for name in findings.benchmarks
+        for metric in words.metrics(findings)
+        if any(
+            (name, metric) in row.findings and row.findings[name, metric].paper is not None
+            for row in findings.rows
+        )
+    ]
+    columns = [Column(findings.compare, left=True)]
+    for key in keys:
+        columns += [Column(name, words.title(key)) for name in ("ours", "paper", "ours − paper")]
+    blocks, others = [], False
+    for title, rows in words.groups(findings):
+        lines = []
+        for row in rows:
+            cells = [cell for key in keys for cell in _paper(row, key)]
+            if any(cell.text != NONE for cell in cells[1::3]):
+                lines.append((Cell(words.own_name(row, findings)), *cells))
+                others |= any(cell.sign for cell in cells)
+        if lines:
+            blocks.append(Block(title, tuple(lines)))
+    notes = [
+        "Ours and the paper's differ in training data, steps and recipe: read the differences "
+        "between rows, not between columns."
+    ]
+    notes += [OTHER_NOTE] if others else []
+    name = f"Ours beside the paper's ({PAPER})"
+    return Table("paper", name, tuple(columns), 1, tuple(blocks), tuple(notes))
+
+
+def costs(findings: Findings) -> Table:
+    """What each row costs a seed."""
+    finished = [row.cost for row in findings.rows if row.cost is not None]
+    visited = any(cost.num_visited is not None for cost in finished)
+    joules = any(cost.joules is not None for cost in finished)
+    names = ["patches", "MB", "steps", *["visited"] * visited, "seconds", *["kJ"] * joules]
+    blocks = []
+    for title, rows in words.groups(findings):
+        lines: list[Line] = []
+        for row in rows:
+            if (cost := row.cost) is None:
+                continue
+            texts = [f"{cost.num_patches:,}", f"{cost.num_bytes / 1e6:,.1f}", f"{cost.steps:,}"]
+            if visited:
+                texts.append(NONE if cost.num_visited is None else f"{cost.num_visited:,}")
+            texts.append(f"{cost.seconds:,.1f}")
+            if joules:
+                texts.append(NONE if cost.joules is None else f"{cost.joules / 1e3:,.1f}")
+            lines.append((Cell(words.own_name(row, findings)), *map(Cell, texts)))
+        if lines:
+            blocks.append(Block(title, tuple(lines)))
+    note = (
+        "A seed's mean. MB: uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
+        + ("; visited: patches drawn at least once" if visited else "")
+        + ("; kJ: as the processor or its driver counts" if joules else "")
+        + "."
+    )
+    columns = (Column(findings.compare, left=True), *map(Column, names))
+    return Table("cost", "Cost", columns, 1, tuple(blocks), (note,))
+
+
+def _heads(findings: Findings) -> tuple[list[Column], Callable[[Row], list[Cell]]]:
+    """Columns that say what a row is, and a function that fills them."""
+    offsets = any(row.offset for row in findings.rows)
+    heads = [Column(findings.compare, left=True), Column("kept")]
+    heads += [Column("offset")] if offsets else []
+    heads += [Column("steps"), Column("n")]
+
+    def facts(row: Row) -> list[Cell]:
+        texts = [words.own_name(row, findings), words.share(row.ratio)]
+        texts += [words.share(row.offset)] if offsets else []
+        texts += [NONE if row.cost is None else f"{row.cost.steps:,}", str(len(row.seeds))]
+        return [Cell(text) for text in texts]
+
+    return heads, facts
+
+
+def _difference(findings: Findings, metric: str, found: Difference | None) -> Sequence[Cell]:
+    if found is None:
+        return [Cell(NONE), Cell(NONE), Cell(NONE)]
+    told = words.verdict(found, metric, findings.margin_db)
+    return [
+        Cell(words.change(found, FINER[metric])),
+        Cell(words.p_value(found.p_adjusted)),
+        Cell(told, verdict=found.verdict if found.over_seeds.n > 1 else None),
+    ]
+
+
+def _paper(row: Row, key: Key) -> Sequence[Cell]:
+    """Ours, the paper's and the difference; no difference to another definition of SSIM."""
+    finding, digits = row.findings.get(key), DIGITS[key[1]]
+    if finding is None or finding.paper is None:
+        return [Cell(NONE), Cell(NONE), Cell(NONE)]
+    ours, printed = words.number(finding.value.mean, digits), words.number(finding.paper, digits)
+    if key[1] == SSIM and other_ssim(row, key):
+        return [Cell(ours), Cell(printed, sign=OTHER), Cell(NONE)]
+    delta = words.signed(finding.value.mean - finding.paper, digits)
+    return [Cell(ours), Cell(printed), Cell(delta)]
+
+
+def _benchmark(findings: Findings, name: str) -> str:
+    return f"{title_of(name)} ({findings.benchmarks[name]})"
+
+
+def _to_baseline(row: Row, key: Key) -> Difference | None:
+    return row.findings[key].to_baseline if key in row.findings else None
+
+
+def _to_control(row: Row, key: Key) -> Difference | None:
+    return row.findings[key].to_control if key in row.findings else None

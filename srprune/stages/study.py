@@ -1,0 +1,268 @@
+"""study: run the cells of a grid that have not been run yet, alone or beside other processes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from srprune.core.config import StageConfig, TrainConfig
+from srprune.core.configs import find_config
+from srprune.core.energy import EnergyMeter
+from srprune.core.errors import Busy, Diverged
+from srprune.core.lock import WAIT_S, exclusive, in_turn
+from srprune.core.progress import Progress, silent
+from srprune.core.results import METRICS, benchmark_means
+from srprune.core.workspace import Workspace
+from srprune.core.yaml_file import load
+from srprune.images.benchmarks import Benchmark
+from srprune.models.device import pick_device, processor
+from srprune.scoring import RECONSTRUCTION
+from srprune.stages.evaluate import (
+    BICUBIC,
+    evaluate_model,
+    open_candidate,
+    results_name,
+    scaled,
+)
+from srprune.stages.extract import ImageSource, extract
+from srprune.stages.fit import Job, fit
+from srprune.stages.pool import open_pool
+from srprune.stages.pool_images import find_images
+from srprune.stages.pretrain import held_out_validation, plan_pretraining
+from srprune.stages.score import Options, score
+from srprune.stages.study_plan import Plan, status
+from srprune.stages.train import plan_training, validation
+from srprune.studies.config import ScoreConfig, StudyConfig
+from srprune.studies.grid import Cell
+from srprune.studies.record import Record, State
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where and how cells are run.
+
+    Attributes:
+        workspace: holds all runs; studies share those that are the same.
+        roots: where benchmarks are looked for.
+        benchmarks: of the study.
+        device: of the trainings, such as ``cuda:1``.
+        workers: threads for decoding.
+        stopping: asked after each step of a training; True saves a checkpoint and stops.
+        tell: told a line about each stage.
+        progress: told on the way.
+    """
+
+    workspace: Workspace
+    roots: list[Path]
+    benchmarks: list[Benchmark]
+    device: str = "auto"
+    workers: int = 1
+    stopping: Callable[[], bool] = field(default=lambda: False)
+    tell: Tell = field(default=lambda line: None)
+    progress: Progress = silent
+
+    @cached_property
+    def where(self) -> torch.device:
+        """The device, found."""
+        return pick_device(self.device)
+
+
+def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None:
+    """Make what cells share: patches, LR, scoring models, score tables, bicubic's figures.
+
+    One process makes them; others that share the workspace wait meanwhile.
+
+    Args:
+        study: of the cells.
+        cells: to be run.
+        setting: where and how.
+
+    Raises:
+        UserError: what the stages raise.
+    """
+    workspace, progress = setting.workspace, setting.progress
+    with in_turn(workspace.at_work("preparation"), setting.tell):
+        images = find_images(study.images, setting.roots, setting.tell, progress)
+        source = ImageSource.find(images)
+        index = extract(
+            source, study.extract, workspace, workers=setting.workers, progress=progress
+        )
+        setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
+        for scale in sorted({cell.config.scale for cell in cells}):
+            open_pool(workspace, scale, progress)
+            named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
+            scores = {name: study.scores.get(name, ScoreConfig(method=name)) for name in named}
+            for name in dict.fromkeys(each for table in scores.values() for each in table.scorers):
+                _pretrain(study.scorers[name], name, scale, setting)
+            for name, table in scores.items():
+                _score(table, name, scale, setting)
+            evaluate_model(
+                open_candidate(BICUBIC, workspace, scale, setting.where),
+                setting.benchmarks,
+                workspace,
+                protocol=study.evaluate.protocol,
+                device=setting.where,
+                progress=progress,
+            )
+
+
+def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:
+    """Train a scoring model on all patches, unless it is there."""
+    changes = {**stage.set, "scale": scale, "pruning.ratio": 1, "pruning.offset": 0}
+    config = load(
+        find_config(stage.config), TrainConfig, [f"{k}={json.dumps(v)}" for k, v in changes.items()]
+    )
+    job = plan_pretraining(
+        config, setting.workspace, name=f"{name}_x{scale}", progress=setting.progress
+    )
+    fit(
+        job,
+        device=setting.where,
+        resume=True,
+        validate=held_out_validation(config, job.pool, setting.where),
+        stopping=setting.stopping,
+        progress=setting.progress,
+    )
+    setting.tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
+
+
+def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
+    """Make a score table, unless it is there."""
+    models = table.method in RECONSTRUCTION
+    options = Options(context=table.context, include_rim=table.include_rim)
+    made, _ = score(
+        setting.workspace,
+        method=table.method,
+        scale=scale if models else None,
+        scorers=[f"{each}_x{scale}" for each in table.scorers],
+        options=options if models else None,
+        name=None if name == table.method else f"{name}_x{scale}",
+        device=setting.device,
+        progress=setting.progress,
+    )
+    setting.tell(f"scores {made}")
+
+
+def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
+    """Run every cell that is not finished; those that another process runs are waited for.
+
+    Args:
+        plan: of the study.
+        cells: those of its cells that are to be run, in this order.
+        setting: where and how; :func:`prepare` has been called.
+
+    Raises:
+        Stopped: ``setting.stopping`` said so; what was done is kept.
+        ArtifactMismatch: a run that was made from other inputs than those of the workspace.
+    """
+    left = list(cells)
+    while left:
+        busy = []
+        for cell in left:
+            try:
+                made = run_cell(cell, plan.study, setting)
+            except Busy:
+                busy.append(cell)
+                continue
+            if made:
+                setting.tell(f"{made}; {status(plan, setting.workspace)}")
+        if len(busy) == len(left):
+            time.sleep(WAIT_S)
+        left = busy
+
+
+def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
+    """Train and measure one cell; what is there already is not made again.
+
+    Returns:
+        What came out, for people; nothing where everything was there.
+
+    Raises:
+        Busy: another process runs it.
+        Stopped: ``setting.stopping`` said so.
+        ArtifactMismatch: a run that was made from other inputs than those of the workspace.
+    """
+    workspace = setting.workspace
+    with exclusive(workspace.at_work(cell.name)):
+        job = plan_training(
+            cell.config, workspace, stem="", name=cell.name, progress=setting.progress
+        )
+        before = record = Record.read(job.folder)
+        if record is None or record.state == "stopped":
+            record = _train(cell, job, record, setting)
+        if record.state == "diverged":
+            return "" if before is record else f"{cell.label}: {record.reason}"
+        results = results_name(
+            scaled(cell.name, cell.config.scale), setting.benchmarks, study.evaluate.protocol
+        )
+        measured = workspace.results(results).exists()
+        table = evaluate_model(
+            open_candidate(str(job.folder), workspace, cell.config.scale, setting.where),
+            setting.benchmarks,
+            workspace,
+            protocol=study.evaluate.protocol,
+            device=setting.where,
+            progress=setting.progress,
+        )
+    if before is record and measured:
+        return ""
+    figures = [
+        f"{benchmark} {value:.2f} dB"
+        for (benchmark, metric), value in benchmark_means(table.rows).items()
+        if metric == METRICS[0]
+    ]
+    return f"{cell.label}: {', '.join(figures)}"
+
+
+def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Record:
+    """Train a cell to its end, and record what it cost, however it ends."""
+    if before is None and (header := job.finished()):  # trained by hand, or by an older version
+        record = _record(job, "finished", "", header.made.get("seconds", 0.0), None, setting)
+        record.write(job.folder)
+        return record
+    meter, started = EnergyMeter(), time.perf_counter()
+    state: State = "stopped"
+    reason = ""
+    try:
+        fit(
+            job,
+            device=setting.where,
+            resume=True,
+            validate=validation(cell.config, setting.roots, setting.where),
+            stopping=setting.stopping,
+            progress=setting.progress,
+        )
+        state = "finished"
+    except Diverged as error:
+        state, reason = "diverged", str(error)
+    finally:
+        seconds, joules = time.perf_counter() - started, meter.joules()
+        if before:
+            seconds += before.seconds
+            joules = None if joules is None else joules + (before.joules or 0)
+        record = _record(job, state, reason, seconds, joules, setting)
+        record.write(job.folder)
+    return record
+
+
+def _record(
+    job: Job, state: State, reason: str, seconds: float, joules: float | None, setting: Setting
+) -> Record:
+    return Record(
+        state=state,
+        reason=reason,
+        steps=job.plan.steps,
+        num_patches=len(job.patch_ids),
+        num_bytes=job.num_bytes,
+        seconds=round(seconds, 3),
+        joules=joules,
+        device=processor(setting.where),
+    )

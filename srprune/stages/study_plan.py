@@ -1,0 +1,190 @@
+"""study: which cells there are, what became of them, and what is left to do."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from srprune.core.errors import InputError
+from srprune.core.lock import held, in_turn
+from srprune.core.workspace import Workspace
+from srprune.studies.config import StudyConfig, read_study
+from srprune.studies.grid import Cell, cells_of
+from srprune.studies.record import Edits, Ledger, Record
+
+SHOWN = 3  # cells that a message names
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study that may be run.
+
+    Attributes:
+        name: of its file and budget, such as ``ratio_sweep__cpu``.
+        study: with the budget merged in.
+        cells: all of them, in the order in which they are run.
+        folder: of what the study keeps of its own; runs stand in the workspace.
+    """
+
+    name: str
+    study: StudyConfig
+    cells: tuple[Cell, ...]
+    folder: Path
+
+
+def open_study(
+    file: Path, workspace: Workspace, budget: str | None = None, overrides: Sequence[str] = ()
+) -> Plan:
+    """Read a study and lay out its cells; nothing is written.
+
+    Raises:
+        ConfigError: faults of the file, and levels that name no config key; all at once.
+        UnknownName: a budget, a rule, a model or a score that does not exist.
+        InputError: cells that collide.
+    """
+    study = read_study(file, budget, overrides)
+    name = f"{file.stem}__{budget}" if budget else file.stem
+    return Plan(name, study, cells_of(study), workspace.study(name))
+
+
+def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
+    """Hold a study against what it was when it began, and write down what it is now.
+
+    Args:
+        plan: of the study as it is now.
+        workspace: holds the runs.
+        edited: go on with a study some of whose cells were changed.
+
+    Returns:
+        What was edited since.
+
+    Raises:
+        InputError: finished cells were changed, and ``edited`` is off; the message names them.
+    """
+    now = Ledger.of(plan.study, plan.cells)
+    with in_turn(plan.folder):
+        before = Ledger.read(plan.folder)
+        edits = before.edits(now) if before else Edits((), (), ())
+        void = [
+            label
+            for label in edits.changed
+            if before and Record.read(workspace.run(before.cells[label].split()[0]))
+        ]
+        if void and not edited:
+            others = f" and {len(void) - SHOWN} more" if len(void) > SHOWN else ""
+            raise InputError(
+                f"{plan.name} was edited after it began, which makes the results of {len(void)} "
+                f"cells void: {'; '.join(void[:SHOWN])}{others}. Pass --edited to run these again "
+                "(runs of the same configs are found and kept), or undo the edit."
+            )
+        now.write(plan.folder)
+    return edits
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min`` or ``5 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+CellState = Literal["finished", "diverged", "running", "stopped", "missing"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a study is.
+
+    Attributes:
+        states: a state a cell, in their order.
+        seconds: of training so far, over all cells.
+        joules: likewise; None where nothing counted them.
+        left_s: seconds of training that are left on one device, from the pace of finished cells of
+            the same base config; None where none is finished.
+        steps_done: optimizer updates so far.
+        steps: of all cells.
+    """
+
+    states: tuple[tuple[Cell, CellState], ...]
+    seconds: float
+    joules: float | None
+    left_s: float | None
+    steps_done: int
+    steps: int
+
+    def __str__(self) -> str:
+        """How far, at what cost, and how long: for people."""
+        done = self.count("finished") + self.count("diverged")
+        text = f"{done} of {len(self.states)} cells, {duration(self.seconds)} of training"
+        if self.joules is not None:
+            text += f", {self.joules / 3.6e6:.3g} kWh"
+        if done < len(self.states) and self.left_s is not None:
+            text += f", about {duration(self.left_s)} left on one device"
+        return text
+
+    def count(self, state: CellState) -> int:
+        """How many cells are in a state."""
+        return sum(each == state for _, each in self.states)
+
+
+def status(plan: Plan, workspace: Workspace) -> Status:
+    """Look what became of each cell; nothing is written.
+
+    Raises:
+        ArtifactError: a damaged record.
+    """
+    records = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
+    done = {
+        cell.name: _steps_done(workspace.run(cell.name), records[cell.name]) for cell in plan.cells
+    }
+    paces: dict[str, list[float]] = {}
+    for cell in plan.cells:
+        record = records[cell.name]
+        if record and record.state == "finished" and record.steps:
+            paces.setdefault(_base(cell), []).append(record.seconds / record.steps)
+    left: float | None = 0.0
+    total = 0
+    states: list[tuple[Cell, CellState]] = []
+    for cell in plan.cells:
+        record = records[cell.name]
+        state: CellState = record.state if record else "missing"
+        if state in ("missing", "stopped") and held(workspace.at_work(cell.name)):
+            state = "running"
+        states.append((cell, state))
+        steps = cell.config.budget.steps or 0
+        steps = record.steps if record else steps
+        total += steps
+        if state not in ("finished", "diverged") and left is not None:
+            pace = paces.get(_base(cell))
+            left = (
+                None if pace is None else left + sum(pace) / len(pace) * (steps - done[cell.name])
+            )
+    known = [record for record in records.values() if record]
+    joules = [record.joules for record in known if record.joules is not None]
+    return Status(
+        tuple(states),
+        sum(record.seconds for record in known),
+        sum(joules) if joules else None,
+        left,
+        sum(done.values()),
+        total,
+    )
+
+
+def _base(cell: Cell) -> str:
+    return cell.name.partition("__")[0]
+
+
+def _steps_done(run: Path, record: Record | None) -> int:
+    """Steps of a run so far, as its log says."""
+    if record and record.state == "finished":
+        return record.steps
+    try:
+        with (run / "log.csv").open(encoding="utf-8", newline="") as file:
+            return max((int(row["step"]) for row in csv.DictReader(file)), default=0)
+    except (OSError, ValueError, KeyError):
+        return 0

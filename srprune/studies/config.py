@@ -1,0 +1,166 @@
+"""What a study file says: a grid over base configs, seeds, and what is measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from srprune.core.config import (
+    EvaluateConfig,
+    ExtractConfig,
+    Seed,
+    StageConfig,
+    Strict,
+)
+from srprune.core.errors import ConfigError
+from srprune.core.names import unknown
+from srprune.core.yaml_file import dump, load, parse
+from srprune.scoring import SCORERS
+
+Level = dict[str, Any]
+Axes = Annotated[dict[str, dict[str, Level]], Field(min_length=1)]
+
+
+class ScoreConfig(Strict):
+    """A score table that the study makes."""
+
+    method: str = "mse"
+    """Name in the table of scorers."""
+    scorers: tuple[str, ...] = ()
+    """Scoring models of the study, by name."""
+    context: Literal["patch", "image"] = "patch"
+    include_rim: bool = False
+
+
+class StudyConfig(Strict):
+    """A study. A cell is one level of each axis and one seed; each is a training run."""
+
+    title: str
+    """One line above the report."""
+    question: str = ""
+    """What the study asks, in a sentence or more."""
+    images: str
+    """Folder of HR training images, ``photos``, or a data set such as ``div2k``, which is looked
+    for under --data and downloaded where it is missing."""
+    extract: ExtractConfig = ExtractConfig()
+    scorers: dict[str, StageConfig] = Field(default={"srcnn": StageConfig(config="srcnn.yaml")})
+    """Scoring models, each trained on all patches; by name."""
+    scores: dict[str, ScoreConfig] = Field(default={"mse": ScoreConfig(scorers=("srcnn",))})
+    """Score tables that pruning.score may name, beside the methods that need no model."""
+    set: Level = Field(default={})
+    """Config keys of every cell, which axes may override."""
+    axes: Axes
+    """Axis to level to config keys, such as ``pruning.ratio``. Two keys are the study's own:
+    ``config`` names the base file, ``steps`` is a share of the budget."""
+    compare: str
+    """The axis whose first level the others are compared with, such as the full set."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    evaluate: EvaluateConfig = EvaluateConfig()
+    margin_db: Annotated[float, Field(gt=0)] = 0.05
+    """Differences of PSNR-Y within it count as equivalent."""
+    paper: Literal[1, 2, 3] | None = None
+    """The table of Moser et al. 2024 that stands beside ours."""
+    budgets: dict[Literal["smoke", "cpu", "gpu", "paper"], dict[str, Any]] = Field(default={})
+    """What ``--budget`` changes: a part of this file, merged into it; null takes a key out."""
+
+    @field_validator("set")
+    @classmethod
+    def _dotted(cls, level: Level) -> Level:
+        """One way to write a key, so that a later one finds an earlier one."""
+        return _flat(level)
+
+    @field_validator("axes")
+    @classmethod
+    def _all_dotted(cls, axes: dict[str, dict[str, Level]]) -> dict[str, dict[str, Level]]:
+        return {
+            axis: {name: _flat(level) for name, level in levels.items()}
+            for axis, levels in axes.items()
+        }
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if twice := [seed for n, seed in enumerate(self.seeds) if seed in self.seeds[:n]]:
+            raise ValueError(f"seed {twice[0]} stands twice in seeds; keep one")
+        if self.compare not in self.axes:
+            raise ValueError(str(unknown("axis", self.compare, self.axes, within="compare: ")))
+        for axis, levels in self.axes.items():
+            if not levels:
+                raise ValueError(f"axes.{axis} has no level")
+        for name, score in self.scores.items():
+            if score.method not in SCORERS:
+                raise ValueError(str(unknown("method", score.method, SCORERS)))
+            if score.method != name and name in SCORERS:
+                raise ValueError(f"scores.{name} is called like a method but is {score.method}")
+            for scorer in score.scorers:
+                if scorer not in self.scorers:
+                    within = f"scores.{name}.scorers: "
+                    raise ValueError(str(unknown("scorer", scorer, self.scorers, within=within)))
+        return self
+
+
+def _flat(level: Level, before: str = "") -> Level:
+    """Nested keys as dotted ones; of equal keys the later wins."""
+    flat: Level = {}
+    for key, value in level.items():
+        inner = isinstance(value, Mapping) and value
+        flat.update(_flat(value, f"{before}{key}.") if inner else {f"{before}{key}": value})
+    return flat
+
+
+def read_study(path: Path, budget: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:
+    """Read a study, with one of its budgets merged in.
+
+    Args:
+        path: the file.
+        budget: ``smoke``, ``cpu``, ``gpu`` or ``paper``; None takes the file as it stands.
+        overrides: settings ``a.b=value`` over all of it.
+
+    Raises:
+        ConfigError: faults of the file, of the budget or of the overrides.
+        UnknownName: a budget that the study does not have.
+    """
+    study = load(path, StudyConfig, () if budget else overrides)
+    if budget is None:
+        return study
+    if budget not in study.budgets:
+        raise unknown("budget", budget, study.budgets)
+    merged = _merged(_plain(study), study.budgets[budget])
+    text = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+    try:
+        return parse(text, StudyConfig, f"{path} with budget {budget}", overrides)
+    except ConfigError as error:  # lines of the merged text are no lines of a file
+        raise ConfigError([_without_line(fault) for fault in error.faults]) from error
+
+
+def _plain(study: StudyConfig) -> dict[str, Any]:
+    values = json.loads(study.model_dump_json(exclude={"budgets"}))
+    assert isinstance(values, dict)
+    return values
+
+
+def _merged(there: Any, change: Any) -> Any:
+    """A change merged into what is there, as RFC 7386 (JSON Merge Patch) says."""
+    if not isinstance(change, Mapping):
+        return change
+    merged = dict(there) if isinstance(there, Mapping) else {}
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merged(merged.get(key), value)
+    return merged
+
+
+def _without_line(fault: str) -> str:
+    head, sign, _ = fault.rpartition(", line ")
+    return f"{head})." if sign else fault
+
+
+def study_text(study: StudyConfig) -> str:
+    """The study as YAML, all defaults filled in."""
+    return dump(study)

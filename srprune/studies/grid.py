@@ -1,0 +1,189 @@
+"""From a study to its cells: one training config a combination of levels and seed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from srprune.core.artifact import canonical, digest
+from srprune.core.config import WITHOUT_EFFECT, PruningConfig, TrainConfig
+from srprune.core.configs import find_config
+from srprune.core.errors import ConfigError, InputError, UnknownName
+from srprune.core.names import unknown
+from srprune.core.yaml_file import load
+from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
+from srprune.selection import RULES
+from srprune.studies.config import StudyConfig
+
+FULL = "full"
+_WHOLE = ("budget", "pruning")  # parts of a config that the study works out
+_PLACE = re.compile(r" ?\(--set ([^=]*)=.*\)\.?$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run of a study.
+
+    Attributes:
+        levels: axis to level, in the order of the axes.
+        config: of the run; its seed is that of the cell.
+        name: of the run's folder; the same in every study that holds the same run.
+        rule: of the core-set; ``full`` for the full set.
+        score: what ranks the patches, as the study calls it; empty where nothing does.
+    """
+
+    levels: Mapping[str, str]
+    config: TrainConfig
+    name: str
+    rule: str
+    score: str
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.config.seed
+
+    @property
+    def label(self) -> str:
+        """For people: ``fsrcnn, des50, seed 3``."""
+        return ", ".join([*self.levels.values(), f"seed {self.seed}"])
+
+
+def cells_of(study: StudyConfig) -> tuple[Cell, ...]:
+    """All cells, seed by seed, so that a study that is stopped has every row a few times.
+
+    Raises:
+        ConfigError: levels that name no config key, or values that do not fit; all at once.
+        InputError: two cells that are the same run.
+    """
+    faults: dict[str, None] = {}
+    cells: list[Cell] = []
+    for seed in study.seeds:
+        for levels in _combinations(study):
+            try:
+                cells.append(_cell(study, levels, seed))
+            except ConfigError as error:
+                faults.update(dict.fromkeys(_placed(each, study, levels) for each in error.faults))
+            except UnknownName as error:
+                raise UnknownName(f"{error} (the cell {', '.join(levels.values())})") from error
+    if faults:
+        raise ConfigError(list(faults))
+    _check_collisions(cells)
+    return tuple(cells)
+
+
+def _combinations(study: StudyConfig) -> Iterator[dict[str, str]]:
+    for chosen in itertools.product(*study.axes.values()):
+        yield dict(zip(study.axes, chosen, strict=True))
+
+
+def _cell(study: StudyConfig, levels: Mapping[str, str], seed: int) -> Cell:
+    changes = dict(study.set)
+    for axis, level in levels.items():
+        changes.update(study.axes[axis][level])
+    base = changes.pop("config", None)
+    if not isinstance(base, str):
+        raise ConfigError(
+            ["no axis and not 'set' names the base file; give config: fsrcnn_x2.yaml or the like"]
+        )
+    share = changes.pop("steps", 1)
+    config = _load(base, {**changes, "seed": seed})
+    budget = _budget(config, share)
+    pruning = _pruning(study, config)
+    rule = config.pruning.rule
+    if config.pruning.ratio == 1 and not RULES.load(rule).weighted:
+        rule = FULL
+    score = config.pruning.score if rule != FULL and RULES.load(rule).scores else ""
+    others = {key: value for key, value in changes.items() if key.partition(".")[0] not in _WHOLE}
+    config = _load(base, {**others, "seed": seed, "budget": budget, "pruning": pruning})
+    return Cell(levels, config, _name(base, config, rule), rule, score)
+
+
+def _load(base: str, changes: Mapping[str, Any]) -> TrainConfig:
+    settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    return load(find_config(base), TrainConfig, settings)
+
+
+def _budget(config: TrainConfig, share: object) -> dict[str, Any]:
+    """The budget of a cell: a share of that of its base config."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
+        raise ConfigError([f"steps is {share!r}; it must be a share of the budget, above 0"])
+    if config.budget.steps is None:
+        return {"epochs": config.budget.epochs * share if config.budget.epochs else None}
+    return {"steps": max(1, int(Fraction(repr(share)) * config.budget.steps + Fraction(1, 2)))}
+
+
+def _pruning(study: StudyConfig, config: TrainConfig) -> dict[str, Any]:
+    """Pruning as the run has it: what is drawn is drawn anew a seed; equal runs look alike."""
+    rule = RULES.load(config.pruning.rule)
+    if config.pruning.ratio == 1 and not rule.weighted:
+        return PruningConfig().model_dump()
+    values = config.pruning.model_dump()
+    values["seed"] = config.pruning.seed + config.seed if rule.seeded else 0
+    values["score"] = table_of(study, values["score"], config.scale) if rule.scores else "mse"
+    return values
+
+
+def table_of(study: StudyConfig, score: str, scale: int) -> str:
+    """What ``pruning.score`` is called outside the study, where it is a table of the study's own.
+
+    Raises:
+        UnknownName: neither the study nor the table of scorers has such a score.
+        InputError: a method that asks models, and the study does not say which.
+    """
+    if score in SCORERS:
+        if score not in study.scores and RECONSTRUCTION.get(score, NO_MODEL).least:
+            raise InputError(
+                f"pruning.score is {score}, which asks scoring models; say which in scores: "
+                f"{score}: {{method: {score}, scorers: [...]}}."
+            )
+        return score
+    if score not in study.scores:
+        raise unknown("score", score, [*study.scores, *SCORERS])
+    return f"{score}_x{scale}"
+
+
+def _name(base: str, config: TrainConfig, rule: str) -> str:
+    """``fsrcnn_x2__des_r0.5_o0.05__mse__2000steps__seed0__1a2b3c4d``: the digits are the config."""
+    pruning, budget = config.pruning, config.budget
+    parts = [Path(base).stem]
+    if rule == FULL:
+        parts.append(FULL)
+    else:
+        offset = f"_o{pruning.offset:g}" if pruning.offset else ""
+        parts.append(f"{rule}_r{pruning.ratio:g}{offset}")
+        if RULES.load(rule).scores:
+            parts.append(pruning.score)
+    parts.append(f"{budget.steps}steps" if budget.steps else f"{budget.epochs:g}epochs")
+    effective = config.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    return "__".join([*parts, f"seed{config.seed}", digest(canonical(effective))[:8]])
+
+
+def _check_collisions(cells: list[Cell]) -> None:
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        if other := seen.get(cell.name):
+            raise InputError(
+                f"the cells '{other.label}' and '{cell.label}' are the same run: their configs do "
+                "not differ. Take one of the levels out, or make them differ."
+            )
+        seen[cell.name] = cell
+
+
+def _placed(fault: str, study: StudyConfig, levels: Mapping[str, str]) -> str:
+    """A fault with the level that it stands in, in place of the setting that it came through."""
+    match = _PLACE.search(fault)
+    if not match:
+        return fault
+    key = match[1]
+    places = [
+        f"axes.{axis}.{name}" for axis, name in levels.items() if key in study.axes[axis][name]
+    ]
+    place = places[-1] if places else "set"
+    return f"{fault[: match.start()]} ({place})."

@@ -1,0 +1,206 @@
+"""``study`` as a process: whole, in several, interrupted, edited, mixed up."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+STUDY = {
+    "title": "Half of four small pictures",
+    "images": "images",
+    "extract": {"size": 48, "stride": 24},
+    "scorers": {
+        "srcnn": {"config": "srcnn.yaml", "set": {"budget.steps": 20, "batch": 2, "lr_crop": 18}}
+    },
+    "set": {
+        "config": "fsrcnn_x2.yaml",
+        "budget.steps": 30,
+        "batch": 2,
+        "lr_crop": 12,
+        "validation.benchmark": "held",
+        "validation.every": 10,
+    },
+    "axes": {
+        "core-set": {
+            "full": {"pruning.ratio": 1, "pruning.offset": 0},
+            "random50": {"pruning.rule": "random", "pruning.ratio": 0.5, "pruning.offset": 0},
+            "des50": {"pruning.ratio": 0.5, "pruning.offset": 0},
+        }
+    },
+    "compare": "core-set",
+    "seeds": [0, 1],
+    "evaluate": {"benchmarks": ["held"]},
+}
+
+
+@pytest.fixture
+def study(images, tmp_path):
+    """Write the study, with changes, beside its images and a benchmark of two."""
+    (tmp_path / "held").mkdir()
+    for n in range(2):
+        rng = np.random.default_rng(n)
+        flat = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(flat).resize((36, 36)).save(tmp_path / "held" / f"{n}.png")
+
+    def write(**changes):
+        (tmp_path / "s.yaml").write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
+        return tmp_path / "workspace"
+
+    return write
+
+
+def weights(workspace):
+    return {p.parent.name: p.stat().st_mtime_ns for p in workspace.glob("runs/*/*.safetensors")}
+
+
+def test_a_study_runs_once_and_tells_what_it_says(study, cli):
+    workspace = study()
+    assert "0 of 6 cells" in cli("study", "status", "s.yaml").stdout
+    said = cli("study", "s.yaml").stdout
+    assert "6 of 6 cells" in said
+    assert "# Half of four small pictures" in said
+    report = workspace / "studies" / "s" / "report"
+    rows = list(csv.DictReader((report / "report.csv").read_text().splitlines()))
+    assert {row["axis_core-set"] for row in rows} >= {"full", "random50", "des50"}
+    assert {"report.md", "report.tex", "report.csv", "report.html"} <= {
+        path.name for path in report.iterdir()
+    }
+    made = weights(workspace)
+    again = cli("study", "s.yaml", "--json")
+    assert weights(workspace) == made
+    facts = json.loads(again.stdout)
+    des = next(row for row in facts["rows"] if row["levels"] == {"core-set": "des50"})
+    assert des["seeds"] == [0, 1]
+    psnr = des["benchmarks"]["held psnr_y"]
+    assert psnr["verdict"] in ("better", "worse", "equivalent", "undecided")
+    assert psnr["to_control"] is not None
+    status = json.loads(cli("study", "status", "s.yaml", "--json").stdout)
+    assert [cell["state"] for cell in status["cells"]] == ["finished"] * 6
+    assert status["seconds"] > 0
+    assert status["steps_done"] == status["steps"] == 180
+
+
+def test_processes_and_shards_share_the_cells_and_make_the_same_runs(study, cli, tmp_path):
+    workspace = study()
+    cli("study", "run", "s.yaml", "--jobs", 2, "--data", ".")
+    alone = tmp_path / "alone"
+    first = cli("study", "run", "s.yaml", "--shard", "0/2", "-w", alone).stdout
+    assert "3 of 6 cells" in first
+    cli("study", "run", "s.yaml", "--shard", "1/2", "-w", alone)
+    assert "6 of 6 cells" in cli("study", "status", "s.yaml", "-w", alone).stdout
+    runs = sorted(path.name for path in (workspace / "runs").iterdir())
+    assert len(runs) == 6
+    for name in runs:
+        one, other = (
+            (place / "runs" / name / "weights.safetensors").read_bytes()
+            for place in (workspace, alone)
+        )
+        assert tensors(one) == tensors(other)
+
+
+def tensors(raw):
+    """The numbers of a safetensors file: what stands behind its header."""
+    return raw[8 + int.from_bytes(raw[:8], "little") :]
+
+
+def test_a_killed_study_goes_on(study, start, cli):
+    workspace = study(
+        set={**STUDY["set"], "budget.steps": 300, "checkpoints.every": 10},
+        axes={"core-set": {"full": STUDY["axes"]["core-set"]["full"]}},
+        seeds=[0],
+    )
+    child = start("study", "run", "s.yaml")
+    while not list(workspace.glob("runs/*/checkpoints/*.pt")):
+        assert child.poll() is None, child.communicate()
+        time.sleep(0.05)
+    status = json.loads(cli("study", "status", "s.yaml", "--json").stdout)
+    assert [cell["state"] for cell in status["cells"]] == ["running"]
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 143
+    assert " stopped  full, seed 0" in cli("study", "status", "s.yaml").stdout
+    (run,) = workspace.glob("runs/*")
+    before = json.loads((run / "cell.json").read_text())
+    assert before["state"] == "stopped"
+    assert list((run / "checkpoints").glob("*.pt"))
+    cli("study", "run", "s.yaml")
+    after = json.loads((run / "cell.json").read_text())
+    assert after["state"] == "finished"
+    assert after["seconds"] > before["seconds"] > 0
+
+
+def test_an_edit_that_makes_results_void_is_told(study, cli, refused):
+    workspace = study(seeds=[0])
+    cli("study", "run", "s.yaml")
+    made = weights(workspace)
+    axes = {"core-set": {**STUDY["axes"]["core-set"]}}
+    axes["core-set"]["des50"] = {"pruning.ratio": 0.4, "pruning.offset": 0}
+    study(seeds=[0, 1], axes=axes)
+    said = refused("study", "run", "s.yaml")
+    assert "makes the results of 1 cells void: des50, seed 0. Pass --edited" in said
+    assert weights(workspace) == made
+    told = cli("study", "run", "s.yaml", "--edited").stdout
+    assert "1 cells are other runs now" in told
+    assert "3 cells are new" in told
+    assert made.items() <= weights(workspace).items()  # what is still part of it is not run again
+
+
+def test_a_cell_that_diverges_is_reported_and_in_no_mean(study, cli, tmp_path):
+    axes = {"core-set": {**STUDY["axes"]["core-set"]}}
+    axes["core-set"]["des50"] = {
+        "pruning.ratio": 0.5,
+        "pruning.offset": 0,
+        "optimizer.lr": 1e12,
+    }
+    workspace = study(axes=axes, seeds=[0])
+    told = cli("study", "s.yaml", "--json")
+    assert "no longer finite" in told.stderr or "the loss is" in told.stderr
+    rows = json.loads(told.stdout)["rows"]
+    des = next(row for row in rows if row["levels"] == {"core-set": "des50"})
+    assert list(des["diverged"]) == ["0"]
+    assert des["benchmarks"] == {}
+    report = (workspace / "studies" / "s" / "report" / "report.md").read_text()
+    assert "diverged" in report
+    cli("study", "run", "s.yaml")  # it is not tried again
+
+
+def test_a_study_that_another_protocol_was_used_for_is_measured_anew(study, cli, refused):
+    workspace = study(seeds=[0])
+    cli("study", "run", "s.yaml")
+    name = next((workspace / "results").glob("fsrcnn*full*.parquet"))
+    other = next((workspace / "results").glob("fsrcnn*des*.parquet"))
+    name.write_bytes(other.read_bytes())
+    said = refused("study", "report", "s.yaml")
+    assert "are of other weights than those in" in said
+    cli("study", "s.yaml")
+
+
+def test_results_of_other_images_are_refused(study, cli, refused, tmp_path):
+    study(seeds=[0])
+    cli("study", "run", "s.yaml")
+    (tmp_path / "held" / "0.png").unlink()
+    said = refused("study", "report", "s.yaml")
+    assert "on other files than those of" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("status",), "name one study; none is given"),
+        (("a.yaml", "b.yaml"), "name one study; 2 are given"),
+        (("table4.yaml",), "there is no study table4.yaml. Did you mean: table"),
+        (("s.yaml", "--shard", "2/2"), "must be I/N with I from 0 to N - 1"),
+        (("s.yaml", "--budget", "huge"), "unknown budget 'huge'"),
+        (("s.yaml", "--set", "seeds=[1, 1]"), "seed 1 stands twice"),
+        (("report", "s.yaml"), "no cell of s is finished. Run 'srprune study' on it first"),
+    ],
+)
+def test_bad_input_is_one_line(study, refused, words, says):
+    study()
+    assert says in refused("study", *words)

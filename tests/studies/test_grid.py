@@ -1,0 +1,217 @@
+"""From a study file to its cells: merging budgets, naming runs, finding faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srprune.core.errors import ConfigError, InputError, MissingArtifact, UnknownName
+from srprune.studies.config import _merged, read_study
+from srprune.studies.grid import cells_of
+
+STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
+STUDY = {
+    "title": "A study",
+    "images": "photos",
+    "set": {"config": "fsrcnn_x2.yaml", "budget.steps": 100},
+    "axes": {
+        "core-set": {
+            "full": {"pruning.ratio": 1, "pruning.offset": 0},
+            "random50": {"pruning.rule": "random", "pruning.ratio": 0.5, "pruning.offset": 0},
+            "des50": {"pruning.ratio": 0.5, "pruning.offset": 0},
+        },
+        "length": {"half": {"steps": 0.5}, "whole": {}},
+    },
+    "compare": "core-set",
+    "seeds": [0, 7],
+}
+
+
+@pytest.fixture
+def write(tmp_path):
+    def to(changes=None, **more):
+        path = tmp_path / "s.yaml"
+        path.write_text(yaml.safe_dump(_merged({**STUDY, **more}, changes or {}), sort_keys=False))
+        return path
+
+    return to
+
+
+def cells(path, *overrides, budget=None):
+    return cells_of(read_study(path, budget, overrides))
+
+
+def test_a_cell_is_a_level_of_each_axis_and_a_seed(write):
+    made = cells(write())
+    assert len(made) == 12
+    assert [cell.seed for cell in made] == [0] * 6 + [7] * 6  # a stopped study has whole seeds
+    assert made[0].levels == {"core-set": "full", "length": "half"}
+    assert [cell.config.budget.steps for cell in made[:2]] == [50, 100]
+    assert len({cell.name for cell in made}) == 12
+    assert made[1].name.startswith("fsrcnn_x2__full__100steps__seed0__")
+    assert {(cell.rule, cell.score) for cell in made} == {
+        ("full", ""), ("random", ""), ("des", "mse"),
+    }  # fmt: skip
+
+
+def test_what_is_drawn_is_drawn_anew_for_every_seed(write):
+    made = {cell.label: cell.config.pruning for cell in cells(write())}
+    assert made["random50, whole, seed 7"].seed == 7
+    assert made["des50, whole, seed 7"].seed == 0
+
+
+def test_equal_runs_of_two_studies_have_one_name(write):
+    """The full set is the full set, whichever rule a study leaves in its base file."""
+    one = cells(write())[1]
+    axes = {"a": {"x": {"pruning.rule": "asc", "pruning.ratio": 1, "pruning.offset": 0}}}
+    other = cells(write(axes=axes, compare="a", title="Another", seeds=[0]))[0]
+    assert one.name == other.name
+
+
+@pytest.mark.parametrize(
+    "key", ["validation.every", "checkpoints.keep", "data.residency", "validation.benchmark"]
+)
+def test_what_changes_no_weights_changes_no_name(write, key):
+    values = {"data.residency": "disk", "validation.benchmark": "set5"}
+    changed = cells(write({"set": {key: values.get(key, 3)}}))
+    assert [cell.name for cell in changed] == [cell.name for cell in cells(write())]
+
+
+@pytest.mark.parametrize(("key", "value"), [("batch", 8), ("optimizer.lr", 0.5), ("loss", "l1")])
+def test_what_changes_the_weights_changes_every_name(write, key, value):
+    changed = {cell.name for cell in cells(write({"set": {key: value}}))}
+    assert not changed & {cell.name for cell in cells(write())}
+
+
+def test_nested_and_dotted_keys_are_one(write):
+    nested = cells(write({"set": {"budget.steps": None, "budget": {"steps": 100}}}))
+    assert [cell.name for cell in nested] == [cell.name for cell in cells(write())]
+    assert cells(write(), "set.budget.steps=40")[1].config.budget.steps == 40
+    assert cells(write(), "axes.length.half.steps=0.1")[0].config.budget.steps == 10
+
+
+def test_a_budget_is_merged_in_and_null_takes_out(write):
+    budgets = {
+        "smoke": {
+            "seeds": [3],
+            "set": {"budget.steps": 10},
+            "axes": {"length": {"half": None}, "core-set": {"des50": None}},
+        }
+    }
+    path = write(budgets=budgets)
+    made = cells(path, budget="smoke")
+    assert [cell.label for cell in made] == ["full, whole, seed 3", "random50, whole, seed 3"]
+    assert made[0].config.budget.steps == 10
+    assert len(cells(path)) == 12
+    assert cells(path, "seeds=[1, 2]", budget="smoke")[2].seed == 2  # --set comes last
+    with pytest.raises(UnknownName, match=r"unknown budget 'smok'. Did you mean: smoke"):
+        cells(path, budget="smok")
+
+
+def test_steps_are_a_share_of_the_budget_rounded_half_up(write):
+    path = write({"set": {"budget.steps": 15608}, "axes": {"length": {"half": {"steps": 0.25}}}})
+    assert cells(path)[0].config.budget.steps == 3902  # as the paper prints it
+    path = write({"set": {"budget.steps": 5}})
+    assert cells(path)[0].config.budget.steps == 3
+
+
+@pytest.mark.parametrize("share", [0, -1, "half", True])
+def test_a_share_of_the_steps_is_above_0(write, share):
+    with pytest.raises(ConfigError, match=r"steps is .* must be a share of the budget, above 0"):
+        cells(write({"axes": {"length": {"half": {"steps": share}}}}))
+
+
+def test_cells_that_are_the_same_run_collide(write):
+    with pytest.raises(InputError) as error:
+        cells(write({"axes": {"length": {"half": {"steps": 1}}}}))
+    assert str(error.value).startswith(
+        "the cells 'full, half, seed 0' and 'full, whole, seed 0' are the same run"
+    )
+
+
+def test_every_level_that_names_no_key_is_told_with_its_place(write):
+    change = {"axes": {"length": {"half": {"pruning.ration": 0.5}, "whole": {"bacth": 3}}}}
+    with pytest.raises(ConfigError) as error:
+        cells(write(change))
+    first, second = error.value.faults
+    assert "unknown key 'pruning.ration'. Did you mean: ratio?" in first
+    assert first.endswith("(axes.length.half).")
+    assert "unknown key 'bacth'. Did you mean: batch?" in second
+    assert second.endswith("(axes.length.whole).")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"axes": {"length": {"whole": {"pruning.rule": "x"}}}}, "(the cell full, whole)"),
+        ({"seeds": [0, 1, 0]}, "seed 0 stands twice in seeds"),
+        ({"compare": "coreset"}, "unknown axis 'compare: coreset'. Did you mean: core-set?"),
+        ({"axes": {"core-set": {"des50": {"pruning.score": "sobl"}}}}, "Did you mean: sobel?"),
+        ({"axes": {"core-set": {"des50": {"pruning.rule": "dess"}}}}, "Did you mean: des?"),
+        ({"axes": {"core-set": {"des50": {"pruning.score": "l1"}}}}, "say which in scores"),
+        ({"scores": {"mse": {"method": "mse", "scorers": ["srcn"]}}}, "Did you mean: srcnn?"),
+        ({"scores": {"l1": {"method": "mse"}}}, "called like a method but is mse"),
+        ({"scores": {"own": {"method": "msee"}}}, "Did you mean: mse?"),
+        ({"set": {"config": None}}, "no axis and not 'set' names the base file"),
+        ({"titel": "x"}, "unknown key 'titel'. Did you mean: title?"),
+    ],
+)  # fmt: skip
+def test_a_faulty_study_is_told_in_a_line(write, change, words):
+    with pytest.raises((ConfigError, UnknownName, InputError, MissingArtifact)) as error:
+        cells(write(change))
+    assert words in str(error.value)
+
+
+def test_an_axis_without_a_level_is_a_fault(write):
+    with pytest.raises(ConfigError, match=r"axes\.empty has no level"):
+        cells(write(axes={**STUDY["axes"], "empty": {}}))
+
+
+@pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("budget", [None, "smoke", "cpu", "gpu", "paper"])
+def test_the_studies_that_come_along_hold_with_every_budget(file, budget):
+    study = read_study(file, budget)
+    made = cells_of(study)
+    first = next(iter(study.axes[study.compare]))
+    assert {cell.rule for cell in made if cell.levels[study.compare] == first} == {"full"}
+    assert "random" in {cell.rule for cell in made}  # the control
+    if budget == "smoke":
+        assert study.images == "photos"
+        assert sum(cell.config.budget.steps or 0 for cell in made) < 1000
+    else:
+        assert study.images == "div2k"
+
+
+Values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def slow_merge(target, patch):
+    """The pseudo-code of RFC 7386, section 2, word for word."""
+    if isinstance(patch, dict):
+        if not isinstance(target, dict):
+            target = {}
+        for name, value in patch.items():
+            if value is None:
+                if name in target:
+                    del target[name]
+            else:
+                target[name] = slow_merge(target.get(name), value)
+        return target
+    return patch
+
+
+@given(Values, Values)
+def test_merging_is_that_of_the_rfc(there, change):
+    import copy
+
+    before = copy.deepcopy(there)
+    assert _merged(there, change) == slow_merge(copy.deepcopy(there), change)
+    assert there == before
