@@ -1,18 +1,25 @@
 """'srprune extract' against BasicSR's sub-images, each as a whole process: time and bytes.
 
-    python scripts/bench_extract.py IMAGES [--images 12] [--rounds 3] [--workers 2]
+    python scripts/bench_extract.py IMAGES [--images 12] [--rounds 3] [--workers 2] [--crops FOLDER]
 
 BasicSR's ``extract_subimages.py`` is written out here: a pool of processes, windows of 480 px each
 240 px, PNG at level 3, by OpenCV where it is installed, else by Pillow. IMAGES that are no PNG are
 stored as PNG first, as DIV2K comes. The ways take turns; each starts a new interpreter, writes into
 a new folder, and reads images from the page cache. CPU time is that of the process and its
 children. Ratios are paired round by round, median [least..most].
+
+``--crops`` tells instead what BasicSR's sub-images of all of DIV2K take, of which only the smooth
+half can be had whole: FOLDER holds the centre crop of every image, in native resolution. A crop's
+bytes a pixel, times the ratio of whole images' sub-images to their own centre crops (borders, file
+headers and the centre's being richer are in it), are those of the sub-images. The interval is a
+bootstrap over crops and images. The store takes 3 bytes for each pixel of an image, once.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import resource
 import subprocess
@@ -21,7 +28,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.float64]
+
 SIZE, STRIDE, LEVEL = 480, 240, 3
+PATCHES = 32_592  # of DIV2K's 800 training images
+EVERY = 4  # sub-images of an image that are measured: every fourth
 HAS_CV2 = importlib.util.find_spec("cv2") is not None
 
 # Imports no more than BasicSR's script does.
@@ -90,6 +104,68 @@ def png_copies(images: Path, folder: Path, count: int) -> None:
             Image.fromarray(decode(images / name)).save(target)
 
 
+def png_bytes(pixels: npt.NDArray[np.uint8]) -> int:
+    """Size of a PNG as BasicSR writes it."""
+    if HAS_CV2:
+        import cv2
+
+        bgr = np.ascontiguousarray(pixels[:, :, ::-1])
+        return len(cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, LEVEL])[1])
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=LEVEL)
+    return file.tell()
+
+
+def estimate(images: Path, crops: Path, count: int) -> None:
+    """Bytes of DIV2K's sub-images from a crop of each image; see above."""
+    from srprune.images.decode import decode_rgb, list_images
+    from srprune.images.grid import windows
+
+    crops_C = np.array([_of_crop(decode_rgb(crops / name)) for name in list_images(crops)])
+    side = decode_rgb(crops / list_images(crops)[0]).shape[0]
+    rows = []  # of each whole image: sub-images, their bytes a pixel, the crop's, stored pixels
+    for name in list_images(images)[:count]:
+        pixels = decode_rgb(images / name)
+        height, width = (length - length % 12 for length in pixels.shape[:2])
+        grid = windows(height, width, SIZE, STRIDE)
+        some = [png_bytes(pixels[y : y + SIZE, x : x + SIZE]) for y, x in grid[::EVERY]]
+        y, x = ((length - side) // 2 for length in pixels.shape[:2])
+        crop = _of_crop(pixels[y : y + side, x : x + side])
+        rows.append((len(grid), np.mean(some) / SIZE**2, crop, height * width))
+    whole_I4 = np.array(rows)
+
+    def of(crops_C: Numbers, whole_I4: Numbers) -> tuple[float, float, float]:
+        patches_I, own_I, crop_I, stored_I = whole_I4.T
+        ratio = np.average(own_I, weights=patches_I) / np.average(crop_I, weights=patches_I)
+        basicsr = crops_C.mean() * ratio * SIZE**2 * PATCHES
+        return ratio, basicsr, basicsr / (3 * stored_I.sum() / patches_I.sum() * PATCHES)
+
+    rng = np.random.default_rng(0)
+    drawn = np.array(
+        [
+            of(*(each[rng.integers(len(each), size=len(each))] for each in (crops_C, whole_I4)))
+            for _ in range(2000)
+        ]
+    )
+    print(f"{len(crops_C)} crops of {side} px: {crops_C.mean():.3f} bytes a pixel at level {LEVEL}")
+    print(
+        f"{len(rows)} whole images: crops {whole_I4[:, 2].mean():.3f}, sub-images "
+        f"{whole_I4[:, 1].mean():.3f} bytes a pixel"
+    )
+    least, most = np.percentile(drawn, (2.5, 97.5), axis=0)
+    words = ("sub-images to crops", "GB in BasicSR's sub-images", "times the bytes of the store")
+    for what, value, low, high in zip(words, of(crops_C, whole_I4), least, most, strict=True):
+        unit = 1e9 if what.startswith("GB") else 1
+        print(f"{what:30} {value / unit:6.2f} [{low / unit:.2f}..{high / unit:.2f}]")
+
+
+def _of_crop(pixels: npt.NDArray[np.uint8]) -> float:
+    """Bytes a pixel."""
+    return png_bytes(pixels) / (pixels.shape[0] * pixels.shape[1])
+
+
 def run(command: list[str]) -> tuple[float, float]:
     """Wall and CPU seconds of a process with its children."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -110,7 +186,11 @@ def main() -> None:
     parser.add_argument("--images", dest="count", type=int, default=12, help="how many")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes, and threads of ours")
+    parser.add_argument("--crops", type=Path, metavar="FOLDER", help="estimate bytes instead")
     arguments = parser.parse_args()
+    if arguments.crops:
+        estimate(arguments.images, arguments.crops, arguments.count)
+        return
     grid = [str(number) for number in (SIZE, STRIDE)]
     workers = str(arguments.workers)
     environment = {"OMP_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"}

@@ -19,18 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from srprune.core.columns import BLOCK, Array, Columns, Pieces, Text, content, run_starts
 from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact, StorageError
 
 FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
 _KEY = b"srprune"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_DAMAGE = (pa.ArrowException, OSError, UnicodeDecodeError)  # what pyarrow raises on bad bytes
-
-Columns = Mapping[str, npt.NDArray[Any]]
+_DAMAGE = (pa.ArrowException, OSError, ValueError, IndexError)  # what bad bytes lead to
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,18 @@ class Header:
     format: int = FORMAT
 
 
-def digest(*parts: bytes | memoryview | str) -> str:
+def digest(*parts: bytes | memoryview | str | Pieces) -> str:
     """16 hex digits of BLAKE2b over the parts, each with its length in front."""
     h = hashlib.blake2b(digest_size=8)
     for part in parts:
-        raw = part.encode() if isinstance(part, str) else part
-        h.update(len(raw).to_bytes(8, "little"))
-        h.update(raw)
+        if isinstance(part, Pieces):
+            h.update(part.num_bytes.to_bytes(8, "little"))
+            for piece in part.pieces:
+                h.update(piece)
+        else:
+            raw = part.encode() if isinstance(part, str) else part
+            h.update(len(raw).to_bytes(8, "little"))
+            h.update(raw)
     return h.hexdigest()
 
 
@@ -75,18 +78,14 @@ def fingerprint(
     kind: str, parents: Mapping[str, str], params: Mapping[str, Any], columns: Columns
 ) -> str:
     """Fingerprint of an artifact's content; column order matters, dtype and bytes count."""
-    parts: list[memoryview | str] = [
+    parts: list[str | Pieces] = [
         kind,
         str(FORMAT),
         canonical(dict(parents)),
         canonical(dict(params)),
     ]
     for name, column in columns.items():
-        if column.dtype.kind in "OUT":
-            parts += [name, "text", "\0".join(map(str, column))]
-        else:
-            little = np.ascontiguousarray(column, dtype=column.dtype.newbyteorder("<"))
-            parts += [name, little.dtype.str, little.reshape(-1).view(np.uint8).data]
+        parts += [name, *content(column)]
     return digest(*parts)
 
 
@@ -198,15 +197,11 @@ def write_table(
         made=dict(made),
         info=dict(info or {}),
     )
-    arrays = {
-        name: pa.array(column.astype(object), pa.string()).dictionary_encode()
-        if column.dtype.kind in "OUT"
-        else pa.array(column)
-        for name, column in columns.items()
-    }
-    table = pa.table(arrays).replace_schema_metadata({_KEY: json.dumps(asdict(header)).encode()})
+    table = pa.Table.from_arrays(
+        [_arrow(column) for column in columns.values()], names=list(columns)
+    ).replace_schema_metadata({_KEY: json.dumps(asdict(header)).encode()})
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=BLOCK)
     return header
 
 
@@ -241,8 +236,19 @@ def read_header(path: Path) -> Header:
         raise ArtifactError(f"the srprune header of {path} is damaged ({error}).") from error
 
 
-def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any]]]:
-    """Read a Parquet artifact and check that it is whole.
+def read_table(path: Path, kind: str) -> tuple[Header, dict[str, Array]]:
+    """Read a Parquet artifact and check that it is whole; text becomes one string a row.
+
+    Raises:
+        MissingArtifact: there is no such file.
+        ArtifactError: it is damaged, not ours, or of another kind.
+    """
+    header, columns = read_columns(path, kind)
+    return header, {k: v.array() if isinstance(v, Text) else v for k, v in columns.items()}
+
+
+def read_columns(path: Path, kind: str) -> tuple[Header, dict[str, Array | Text]]:
+    """:func:`read_table` with text in runs, for tables of very many rows.
 
     Raises:
         MissingArtifact: there is no such file.
@@ -251,12 +257,11 @@ def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any
     header = read_header(path)
     if header.kind != kind:
         raise ArtifactError(f"{path} holds a {header.kind}; a {kind} was expected.")
+    columns: dict[str, Array | Text] = {}
     try:
-        columns = {}
         with pq.ParquetFile(path) as file:  # pq.read_table loads pyarrow.dataset, 0.2 s
-            for name in file.schema_arrow.names:  # one by one: copies of all take twice the room
-                column = file.read(columns=[name]).column(name)
-                columns[name] = np.asarray(column.to_numpy(zero_copy_only=False))
+            for name in file.schema_arrow.names:
+                columns[name] = _column(file, name)
     except _DAMAGE as error:
         raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
     if fingerprint(kind, header.parents, header.params, columns) != header.fingerprint:
@@ -265,6 +270,78 @@ def read_table(path: Path, kind: str) -> tuple[Header, dict[str, npt.NDArray[Any
             "it was changed after it was made. Make it again."
         )
     return header, columns
+
+
+def _arrow(column: Array | Text | range) -> pa.Array | pa.ChunkedArray:
+    """A column for pyarrow, from its memory: ``pa.array`` loads pandas, 0.3 s."""
+    if isinstance(column, Text) or (not isinstance(column, range) and column.dtype.kind in "OUT"):
+        text = column if isinstance(column, Text) else Text.of(column)
+        if len(text) > BLOCK:  # a row group gets all words of its array: each its own ones
+            ends = range(BLOCK, len(text) + BLOCK, BLOCK)
+            return pa.chunked_array([_arrow(text.part(end - BLOCK, end)) for end in ends])
+        words, codes_N = text.coded()
+        raw = [word.encode() for word in words]
+        offsets = np.cumsum([0, *map(len, raw)], dtype=np.int32)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))]
+        dictionary = pa.Array.from_buffers(pa.string(), len(words), buffers)
+        return pa.DictionaryArray.from_arrays(_arrow(codes_N), dictionary)
+    numbers = np.asarray(column, dtype=None if isinstance(column, np.ndarray) else np.int64)
+    if numbers.dtype.kind == "b":  # eight to a byte there
+        return pa.array(numbers)
+    plain = np.ascontiguousarray(numbers, dtype=numbers.dtype.newbyteorder("="))
+    kind = pa.from_numpy_dtype(plain.dtype)
+    return pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])
+
+
+def _column(file: pq.ParquetFile, name: str) -> Array | Text:
+    """A column of a file, block by block into its own memory: no copy of it stands beside it."""
+    kind = file.schema_arrow.field(name).type
+    batches = (  # of one row group at a time, else the words of all add up
+        batch.column(0)
+        for group in range(file.num_row_groups)
+        for batch in file.iter_batches(BLOCK, row_groups=[group], columns=[name])
+    )
+    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
+        return _text(batches, name)
+    whole: Array = np.empty(file.metadata.num_rows, dtype=kind.to_pandas_dtype())
+    row = 0
+    for batch in batches:
+        if batch.null_count:
+            raise pa.ArrowInvalid(f"empty cells in column {name}")
+        whole[row : row + len(batch)] = _numpy(batch)
+        row += len(batch)
+    return whole
+
+
+def _numpy(values: pa.Array) -> Array:
+    """Values of an array without empty cells; ``to_numpy`` loads pandas where it is installed."""
+    kind = values.type
+    if len(values) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        dtype = np.dtype(kind.to_pandas_dtype())
+        first = values.offset * dtype.itemsize
+        return np.frombuffer(values.buffers()[1], dtype, len(values), first)
+    return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _text(batches: Iterator[pa.Array], name: str) -> Text:
+    values: list[str] = []
+    counts: list[Array] = []
+    for batch in batches:
+        if batch.null_count:
+            raise pa.ArrowInvalid(f"empty cells in column {name}")
+        coded = batch if isinstance(batch, pa.DictionaryArray) else batch.dictionary_encode()
+        codes_B = _numpy(coded.indices)
+        starts = run_starts(codes_B)
+        words = coded.dictionary.to_pylist()
+        own = [words[code] for code in codes_B[starts].tolist()]
+        counts_R = np.diff(np.r_[starts, len(codes_B)])
+        if values and own and values[-1] == own[0]:  # a run that goes on in the next block
+            counts[-1][-1] += counts_R[0]
+            own, counts_R = own[1:], counts_R[1:]
+        values += own
+        if len(counts_R):
+            counts.append(counts_R)
+    return Text(values, np.concatenate([np.empty(0, dtype=np.int64), *counts]))
 
 
 def check_parent(path: Path, header: Header, role: str, expected: str, remedy: str) -> None:

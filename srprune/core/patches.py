@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from srprune.core.artifact import Header, digest, read_table, write_table
+from srprune.core.artifact import Header, digest, read_columns, write_table
+from srprune.core.columns import BLOCK, Column, Text, run_starts
 from srprune.core.errors import ArtifactError
 
 ALIGNMENT = 12  # least common multiple of the scales 2, 3 and 4: one grid serves all three
 _COLUMNS = ("image", "top", "left", "image_height", "image_width", "image_content")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRecord:
     """One HR image of the pool, as stored (RGB, sides cut to multiples of 12).
 
@@ -78,7 +79,10 @@ class PatchIndex:
     @cached_property
     def patches_per_image(self) -> npt.NDArray[np.int64]:
         """(images,) number of patches of each image."""
-        return np.bincount(self.image_N, minlength=len(self.images))
+        counts = np.zeros(len(self.images), dtype=np.int64)
+        for start in range(0, len(self), BLOCK):  # bincount makes int64 of what it is given
+            counts += np.bincount(self.image_N[start : start + BLOCK], minlength=len(counts))
+        return counts
 
     @property
     def contents(self) -> dict[str, str]:
@@ -89,14 +93,16 @@ class PatchIndex:
         self, path: Path, *, made: Mapping[str, Any], info: Mapping[str, Any] | None = None
     ) -> PatchIndex:
         """Write the index atomically; return it with its header."""
-        names, heights, widths, contents = _image_columns(self.images)
-        columns: dict[str, npt.NDArray[Any]] = {
-            "image": names[self.image_N],
+        starts = run_starts(self.image_N)
+        own = [self.images[i] for i in self.image_N[starts].tolist()]  # image of each run
+        counts_R = np.diff(np.r_[starts, len(self)])
+        columns: dict[str, Column] = {
+            "image": Text([image.path for image in own], counts_R),
             "top": self.top_N,
             "left": self.left_N,
-            "image_height": heights[self.image_N],
-            "image_width": widths[self.image_N],
-            "image_content": contents[self.image_N],
+            "image_height": np.repeat(np.array([i.height for i in own], np.int32), counts_R),
+            "image_width": np.repeat(np.array([i.width for i in own], np.int32), counts_R),
+            "image_content": Text([image.content for image in own], counts_R),
         }
         header = write_table(
             path,
@@ -119,38 +125,29 @@ class PatchIndex:
             MissingArtifact: there is no such file.
             ArtifactError: it is damaged or of another kind.
         """
-        header, columns = read_table(path, "PatchIndex")
-        if not set(_COLUMNS) <= set(columns) or not len(columns["image"]):
+        header, columns = read_columns(path, "PatchIndex")
+        names, contents = columns.get("image"), columns.get("image_content")
+        numbers = {k: column for k, column in columns.items() if not isinstance(column, Text)}
+        if (
+            not isinstance(names, Text)
+            or not isinstance(contents, Text)
+            or not set(_COLUMNS) - {"image", "image_content"} <= set(numbers)
+            or not len(names)
+        ):
             raise ArtifactError(f"{path} must have the columns {', '.join(_COLUMNS)} and a row.")
-        names = columns["image"]
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
-        images = tuple(
-            ImageRecord(
-                str(names[row]),
-                int(columns["image_height"][row]),
-                int(columns["image_width"][row]),
-                str(columns["image_content"][row]),
-            )
-            for row in starts
+        starts = names.starts
+        one_of: dict[int, int] = {}  # a million images have few sides: one object for each
+        heights, widths = (
+            [one_of.setdefault(side, side) for side in numbers[k][starts].tolist()]
+            for k in ("image_height", "image_width")
         )
-        counts = np.diff(np.r_[starts, len(names)])
+        of_image = zip(names.values, heights, widths, contents.at(starts), strict=True)
         return cls(
             size=int(header.params["size"]),
             stride=int(header.params["stride"]),
-            images=images,
-            image_N=np.repeat(np.arange(len(images), dtype=np.int32), counts),
-            top_N=columns["top"],
-            left_N=columns["left"],
+            images=tuple(ImageRecord(*facts) for facts in of_image),
+            image_N=np.repeat(np.arange(len(starts), dtype=np.int32), names.counts_R),
+            top_N=numbers["top"],
+            left_N=numbers["left"],
             header=header,
         )
-
-
-def _image_columns(
-    images: Sequence[ImageRecord],
-) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[Any]]:
-    return (
-        np.array([image.path for image in images], dtype=object),
-        np.array([image.height for image in images], dtype=np.int32),
-        np.array([image.width for image in images], dtype=np.int32),
-        np.array([image.content for image in images], dtype=object),
-    )

@@ -17,15 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import (
-    Columns,
     Header,
     fingerprint,
     first_difference,
     read_table,
     write_table,
 )
+from srprune.core.columns import BLOCK, Array, Columns
 from srprune.core.errors import ArtifactError, ArtifactMismatch, InputError, MissingArtifact
 from srprune.core.patches import PatchIndex
+
+Scores = npt.NDArray[np.float64]
 
 KIND = "ScorePart"
 SHOWN = 8  # missing parts that a message names
@@ -61,7 +63,7 @@ def write_part(
     number: int,
     count: int,
     first: int,
-    scores_P: npt.NDArray[np.float64],
+    scores_P: Scores,
     *,
     parents: Mapping[str, str],
     params: Mapping[str, Any],
@@ -93,12 +95,13 @@ def write_part(
     )
 
 
-def read_parts(folder: Path) -> tuple[Header, Columns]:
-    """Header and columns of the whole table.
+def read_parts(folder: Path) -> tuple[Header, Scores]:
+    """Header and (N,) scores of the whole table.
 
     Raises:
         MissingArtifact: some parts are not there yet; the message names them.
-        ArtifactError: a part is damaged, or parts of two divisions stand side by side.
+        ArtifactError: a part is damaged or not where it belongs, or parts of two divisions stand
+            side by side.
         ArtifactMismatch: a part was made otherwise than the first one.
     """
     numbers = {path: _numbers(path) for path in folder.glob("part-*.parquet")}
@@ -118,25 +121,58 @@ def read_parts(folder: Path) -> tuple[Header, Columns]:
         raise MissingArtifact(
             f"{folder} is not whole: {what} missing. Give the command of 'srprune score' again."
         )
-    tables = [read_table(path, KIND) for path in found]
-    headers = [header for header, _ in tables]
-    own = [of_the_whole(header) for header in headers]
-    for path, facts in zip(found, own, strict=True):
-        if facts != own[0]:
+    headers: list[Header] = []
+    scores: list[Scores] = []
+    row = 0
+    for path in found:
+        header, columns = read_table(path, KIND)
+        headers.append(header)
+        if of_the_whole(header) != of_the_whole(headers[0]):
             raise ArtifactMismatch(
                 f"{path} was made otherwise than its neighbours: "
-                f"{first_difference(facts, own[0])}. Remove it and score again."
+                f"{first_difference(of_the_whole(header), of_the_whole(headers[0]))}. "
+                "Remove it and score again."
             )
-    columns = {name: np.concatenate([table[name] for _, table in tables]) for name in tables[0][1]}
-    parents, params = headers[0].parents, dict(own[0]["params"])
+        scores.append(scores_of(path, columns, row))  # the ids are not kept: half of the memory
+        row += len(scores[-1])
+    scores_N = np.concatenate(scores)
+    parents, params = headers[0].parents, dict(of_the_whole(headers[0])["params"])
+    whole: Columns = {"patch_id": range(row), "score": scores_N}
     header = Header(
         kind="ScoreTable",
-        fingerprint=fingerprint("ScoreTable", parents, params, columns),
+        fingerprint=fingerprint("ScoreTable", parents, params, whole),
         parents=parents,
         params=params,
         made={**headers[0].made, "parts": [header.fingerprint for header in headers]},
     )
-    return header, columns
+    return header, scores_N
+
+
+def scores_of(path: Path, columns: Mapping[str, Array], first: int = 0) -> Scores:
+    """The scores of a table or part whose patch ids are ``first``, ``first + 1``, ...
+
+    Raises:
+        ArtifactError: the ids are others, or a column is missing or of another type.
+    """
+    ids_N, scores_N = columns.get("patch_id"), columns.get("score")
+    if scores_N is None or scores_N.dtype != np.float64 or not _counts_from(first, ids_N):
+        raise ArtifactError(
+            f"{path} must have the columns patch_id ({first}, {first + 1}, {first + 2}, ...) and "
+            "score."
+        )
+    return scores_N
+
+
+def _counts_from(first: int, ids_N: Array | None) -> bool:
+    """Whether ids are ``first``, ``first + 1``, ...; block by block, as they may be very many."""
+    if ids_N is None or ids_N.dtype != np.int64:
+        return False
+    blocks = (ids_N[at : at + BLOCK] for at in range(0, len(ids_N), BLOCK))
+    starts = range(first, first + len(ids_N), BLOCK)
+    return all(
+        np.array_equal(block, np.arange(start, start + len(block)))
+        for start, block in zip(starts, blocks, strict=True)
+    )
 
 
 def _numbers(path: Path) -> tuple[int, int]:

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import Header, check_parent, read_table, write_table
-from srprune.core.errors import ArtifactError, InputError
-from srprune.core.score_parts import read_parts
+from srprune.core.errors import InputError
+from srprune.core.score_parts import read_parts, scores_of
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,14 @@ class ScoreTable:
             ArtifactMismatch: it was made from another patch index.
             InputError: a score is NaN or infinite.
         """
-        header, columns = read_parts(path) if path.is_dir() else read_table(path, "ScoreTable")
+        if path.is_dir():
+            header, scores_N = read_parts(path)
+        else:
+            header, columns = read_table(path, "ScoreTable")
+            scores_N = scores_of(path, columns)
         if patches is not None:
             remedy = f"Run 'srprune score --method {header.params['method']} --restart'."
             check_parent(path, header, "patches", patches, remedy)
-        scores_N = columns.get("score")
-        ids_N = columns.get("patch_id")
-        if (
-            scores_N is None
-            or scores_N.dtype != np.float64
-            or ids_N is None
-            or not np.array_equal(ids_N, np.arange(len(ids_N)))
-        ):
-            raise ArtifactError(f"{path} must have the columns patch_id (0, 1, 2, ...) and score.")
         _check_finite(scores_N, path)
         return cls(scores_N, header)
 

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from srprune.core.errors import ImageError, InputError, StorageError
+from srprune.images.png import ORIENTATION, decode_plain, has_late_chunks
 
 SUFFIXES = {
     ".png": "PNG",
@@ -139,11 +140,11 @@ def read_shape(path: Path) -> tuple[int, int]:
             width, height = image.size
             if isinstance(image, TiffImagePlugin.TiffImageFile):  # its size is turned already
                 width, height = image.tag_v2[256], image.tag_v2[257]
-            if isinstance(image, PngImagePlugin.PngImageFile) and not _has_late_chunks(path):
+            if isinstance(image, PngImagePlugin.PngImageFile) and not has_late_chunks(path):
                 exif = Image.Image.getexif(image)  # the PNG's own would decode the pixels
             else:
                 exif = image.getexif()
-            return (width, height) if exif.get(0x0112, 1) in _TURNED else (height, width)
+            return (width, height) if exif.get(ORIENTATION, 1) in _TURNED else (height, width)
         except Exception as error:
             raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
 
@@ -156,10 +157,13 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
     """
     with _opened(path) as opened:
         try:
+            plain = decode_plain(path, opened)
+            if plain is not None:
+                return plain
             layout = _png_layout(opened)
             opened.load()
-            image = ImageOps.exif_transpose(opened)
-            pixels = _to_uint8(image, layout)
+            ImageOps.exif_transpose(opened, in_place=True)  # else it copies what stands upright
+            pixels = _to_uint8(opened, layout)
         except ImageError:
             raise
         # Pillow's decoders raise nearly anything on damaged data
@@ -246,19 +250,6 @@ def _png_layout(image: ImageFile.ImageFile) -> str:
     return str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
 
 
-def _has_late_chunks(path: Path) -> bool:
-    """Whether a PNG has chunks behind its pixels, such as EXIF; found without decoding."""
-    with open(path, "rb") as file:
-        file.seek(8)
-        last = b""
-        while len(head := file.read(8)) == 8:
-            if last == b"IDAT" and head[4:] not in (b"IDAT", b"IEND"):
-                return True
-            last = head[4:]
-            file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
-    return False
-
-
 def _to_uint8(image: Image.Image, layout: str) -> npt.NDArray[np.uint8]:
     clear = image.info.get("transparency")  # of a PNG: a value as it is stored, not as read
     if image.mode.startswith("I"):  # 16 bit; TIFF of 32 bit was refused
@@ -280,7 +271,8 @@ def _to_uint8(image: Image.Image, layout: str) -> npt.NDArray[np.uint8]:
     if image.has_transparency_data:
         flat = _on_white(image)
         return np.asarray(flat.getchannel(0) if grey else flat)
-    return np.asarray(image.convert("L" if grey else "RGB"))
+    mode = "L" if grey else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))  # convert copies
 
 
 def _on_white(image: Image.Image) -> Image.Image:
