@@ -55,8 +55,9 @@ class StudyConfig(Strict):
     set: Level = Field(default={})
     """Config keys of every cell, which axes may override."""
     axes: Axes
-    """Axis to level to config keys, such as ``pruning.ratio``. Two keys are the study's own:
-    ``config`` names the base file, ``steps`` is a share of the budget."""
+    """Axis to level to config keys, such as ``pruning.ratio``. Three keys are the study's own:
+    ``config`` names the base file, ``steps`` is a share of the budget, ``seeds`` is how many of the
+    seeds are run."""
     compare: str
     """The axis whose first level the others are compared with, such as the full set."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)

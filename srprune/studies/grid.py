@@ -64,8 +64,10 @@ def cells_of(study: StudyConfig) -> tuple[Cell, ...]:
     """
     faults: dict[str, None] = {}
     cells: list[Cell] = []
-    for seed in study.seeds:
+    for number, seed in enumerate(study.seeds):
         for levels in _combinations(study):
+            if number >= _num_seeds(study, levels):
+                continue
             try:
                 cells.append(_cell(study, levels, seed))
             except ConfigError as error:
@@ -83,6 +85,17 @@ def _combinations(study: StudyConfig) -> Iterator[dict[str, str]]:
         yield dict(zip(study.axes, chosen, strict=True))
 
 
+def _num_seeds(study: StudyConfig, levels: Mapping[str, str]) -> int:
+    """How many of the seeds a combination gets: all, or what its last level says."""
+    count = len(study.seeds)
+    for axis, level in levels.items():
+        count = study.axes[axis][level].get("seeds", count)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            where = f"axes.{axis}.{level}.seeds"
+            raise ConfigError([f"{where} is {count!r}; it must be a number of seeds, at least 1"])
+    return count
+
+
 def _cell(study: StudyConfig, levels: Mapping[str, str], seed: int) -> Cell:
     changes = dict(study.set)
     for axis, level in levels.items():
@@ -93,6 +106,7 @@ def _cell(study: StudyConfig, levels: Mapping[str, str], seed: int) -> Cell:
             ["no axis and not 'set' names the base file; give config: fsrcnn_x2.yaml or the like"]
         )
     share = changes.pop("steps", 1)
+    changes.pop("seeds", None)
     config = _load(base, {**changes, "seed": seed})
     budget = _budget(config, share)
     pruning = _pruning(study, config)

@@ -218,3 +218,32 @@ def test_a_full_disk_is_one_line_and_keeps_what_came(program, tmp_path, base, ar
     assert (tmp_path / "tiny.zip.part").stat().st_size == 50_000
     program("download", "tiny")
     assert (tmp_path / "Tiny" / "HR" / "0.png").is_file()
+
+
+STUDY = """
+title: Downloaded
+images: tiny
+extract: {size: 48, stride: 48}
+scorers: {srcnn: {config: srcnn.yaml, set: {budget.steps: 2, batch: 2, lr_crop: 18}}}
+set: {config: fsrcnn_x2.yaml, budget.steps: 2, batch: 2, lr_crop: 12, validation.benchmark: null}
+axes: {core-set: {full: {pruning.ratio: 1, pruning.offset: 0}}}
+compare: core-set
+seeds: [0]
+evaluate: {benchmarks: [held]}
+"""
+
+
+def test_a_study_downloads_the_data_set_that_it_names_once(program, tmp_path):
+    """What ``--budget paper`` does with DIV2K: into the first folder of --data, unless there."""
+    (tmp_path / "s.yaml").write_text(STUDY)
+    for folder in ("held", "data"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (24, 24), (9, 80, 200)).save(tmp_path / "held" / "0.png")
+    said = program("study", "run", "s.yaml", "--data", "data").stdout
+    assert "Tiny is in none of data: downloading it into data" in said
+    assert "16 patches of 48 px from 4 images" in said
+    assert "1 of 1 cells" in said
+    (tmp_path / "data" / "train").mkdir()
+    (tmp_path / "data" / "Tiny").rename(tmp_path / "data" / "train" / "Tiny")
+    again = program("study", "run", "s.yaml", "--data", "data").stdout
+    assert "downloading" not in again

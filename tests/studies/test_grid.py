@@ -119,6 +119,14 @@ def test_steps_are_a_share_of_the_budget_rounded_half_up(write):
     assert cells(path)[0].config.budget.steps == 3
 
 
+def test_a_level_may_have_fewer_seeds(write):
+    made = cells(write({"axes": {"length": {"half": {"seeds": 1}}}}))
+    assert [cell.seed for cell in made if cell.levels["length"] == "half"] == [0] * 3
+    assert len(made) == 9
+    with pytest.raises(ConfigError, match=r"axes.length.half.seeds is 0; it must be a number of"):
+        cells(write({"axes": {"length": {"half": {"seeds": 0}}}}))
+
+
 @pytest.mark.parametrize("share", [0, -1, "half", True])
 def test_a_share_of_the_steps_is_above_0(write, share):
     with pytest.raises(ConfigError, match=r"steps is .* must be a share of the budget, above 0"):
