@@ -134,6 +134,25 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Contrast:
+    """A question of its own: one level of the compared axis against another.
+
+    Attributes:
+        name: what is asked, such as ``loss against Sobel``.
+        levels: of the other axes.
+        level: of the compared axis.
+        other: that is taken from it.
+        differences: by benchmark and metric.
+    """
+
+    name: str
+    levels: Mapping[str, str]
+    level: str
+    other: str
+    differences: Mapping[Key, Difference]
+
+
+@dataclass(frozen=True)
 class Findings:
     """A study, told.
 
@@ -152,6 +171,7 @@ class Findings:
         pool: the training images in words, such as ``1,280 patches of 480 px from 33 images``.
         machines: processors that the finished runs name, each once.
         commands: what was called, one line each.
+        contrasts: in the order in which they are asked.
     """
 
     name: str
@@ -168,3 +188,4 @@ class Findings:
     pool: str
     machines: tuple[str, ...]
     commands: tuple[str, ...]
+    contrasts: tuple[Contrast, ...] = ()

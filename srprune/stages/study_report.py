@@ -24,7 +24,7 @@ from srprune.studies.config import StudyConfig
 from srprune.studies.divergence import lost_its_way
 from srprune.studies.grid import FULL, Cell
 from srprune.studies.record import Record
-from srprune.studies.summary import Observation, summarise
+from srprune.studies.summary import Observation, contrasts, summarise
 
 
 def report_study(
@@ -74,9 +74,10 @@ def findings(
         raise MissingArtifact(
             f"no cell of {plan.name} is finished. Run 'srprune study' on it first."
         )
+    axes = {axis: tuple(levels) for axis, levels in study.axes.items()}
     rows = summarise(
         observations,
-        axes={axis: tuple(levels) for axis, levels in study.axes.items()},
+        axes=axes,
         compare=study.compare,
         controls=_choosing(study),
         margin_db=study.margin_db,
@@ -90,7 +91,7 @@ def findings(
         question=study.question,
         protocol=study.evaluate.protocol,
         benchmarks={each.name: len(each.images) for each in benchmarks},
-        axes={axis: tuple(levels) for axis, levels in study.axes.items()},
+        axes=axes,
         compare=study.compare,
         margin_db=study.margin_db,
         bicubic=tables.bicubic({cell.config.scale for cell in plan.cells}),
@@ -99,6 +100,13 @@ def findings(
         pool=f"{len(index):,} patches of {index.size} px from {len(index.images):,} images",
         machines=tuple(sorted({record.device for record in records if record})),
         commands=(command,),
+        contrasts=contrasts(
+            observations,
+            axes=axes,
+            compare=study.compare,
+            pairs=study.contrasts,
+            margin_db=study.margin_db,
+        ),
     )
 
 

@@ -60,6 +60,8 @@ class StudyConfig(Strict):
     seeds are run."""
     compare: str
     """The axis whose first level the others are compared with, such as the full set."""
+    contrasts: dict[str, tuple[str, str]] = Field(default={})
+    """Questions of their own, by name: a level of that axis, and the one it is held against."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
     evaluate: EvaluateConfig = EvaluateConfig()
     margin_db: Annotated[float, Field(gt=0)] = 0.05
@@ -89,6 +91,13 @@ class StudyConfig(Strict):
             raise ValueError(f"seed {twice[0]} stands twice in seeds; keep one")
         if self.compare not in self.axes:
             raise ValueError(str(unknown("axis", self.compare, self.axes, within="compare: ")))
+        for name, pair in self.contrasts.items():
+            for level in pair:
+                if level not in self.axes[self.compare]:
+                    within = f"contrasts.{name}: "
+                    raise ValueError(
+                        str(unknown("level", level, self.axes[self.compare], within=within))
+                    )
         for axis, levels in self.axes.items():
             if not levels:
                 raise ValueError(f"axes.{axis} has no level")
@@ -131,6 +140,10 @@ def read_study(path: Path, budget: str | None = None, overrides: Sequence[str] =
     if budget not in study.budgets:
         raise unknown("budget", budget, study.budgets)
     merged = _merged(_plain(study), study.budgets[budget])
+    levels = merged.get("axes", {}).get(study.compare, {})
+    for name, pair in study.contrasts.items():  # a budget that drops levels need not name these
+        if not set(pair) <= set(levels):
+            merged.get("contrasts", {}).pop(name, None)
     text = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
     try:
         return parse(text, StudyConfig, f"{path} with budget {budget}", overrides)

@@ -7,13 +7,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from srprune.core.errors import InputError
 from srprune.core.estimate import estimate
-from srprune.core.findings import Cost, Difference, Diverged, Finding, Key, Row
+from srprune.core.findings import Contrast, Cost, Difference, Diverged, Finding, Key, Row
 from srprune.core.results import METRICS, EvalRow
 from srprune.studies.bootstrap import DRAWS
 from srprune.studies.statistics import difference, paired
@@ -24,6 +25,8 @@ RANDOM, FULL = "random", "full"
 
 Floats = npt.NDArray[np.float64]
 Curve = tuple[tuple[int, float], ...]
+Levels = tuple[str, ...]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -101,27 +104,84 @@ def summarise(
         InputError: figures of two protocols, two sets of images in one benchmark, a figure twice
             or NaN, a seed twice in one row, or runs of one row that are not the same experiment.
     """
-    _check_figures([each for each in observations if each.counts])
-    by_levels: dict[tuple[str, ...], list[Observation]] = {}
-    for each in observations:
-        by_levels.setdefault(tuple(each.levels[axis] for axis in axes), []).append(each)
-    order = [levels for levels in itertools.product(*axes.values()) if levels in by_levels]
-    groups = {levels: _Group(by_levels[levels]) for levels in order}
+    groups = _grouped(observations, axes)
     place = list(axes).index(compare)
-    baselines: dict[tuple[str, ...], _Group] = {}
-    rivals: dict[tuple[str, ...], _Group] = {}
+    baselines: dict[Levels, _Group] = {}
+    rivals: dict[Levels, _Group] = {}
     for levels, group in groups.items():
         first = (*levels[:place], axes[compare][0], *levels[place + 1 :])
         if first != levels and first in groups:
             baselines[levels] = groups[first]
         if control := _control(group, groups.values(), {compare, *controls}):
             rivals[levels] = control
-    to_baseline = _compared(groups, baselines, margin_db, draws)
-    to_control = _compared(groups, rivals, margin_db, draws)
+    to_baseline, to_control = (
+        _compared(
+            {levels: (groups[levels], other) for levels, other in others.items()}, margin_db, draws
+        )
+        for others in (baselines, rivals)
+    )
     return tuple(
-        group.row(to_baseline[levels], to_control[levels], baselines.get(levels))
+        group.row(to_baseline.get(levels, {}), to_control.get(levels, {}), baselines.get(levels))
         for levels, group in groups.items()
     )
+
+
+def contrasts(
+    observations: Sequence[Observation],
+    *,
+    axes: Mapping[str, Sequence[str]],
+    compare: str,
+    pairs: Mapping[str, tuple[str, str]],
+    margin_db: float = 0.05,
+    draws: int = DRAWS,
+) -> tuple[Contrast, ...]:
+    """Compare levels of one axis with each other, as they are asked for by name.
+
+    All of them, over all levels of the other axes and all benchmarks, are one table for Holm's
+    correction: they are few and were asked for beforehand.
+
+    Args:
+        observations: all runs of the study.
+        axes: axis to its levels, in order.
+        compare: the axis.
+        pairs: what is asked, with the level and the one that is taken from it.
+        margin_db: as in :func:`summarise`.
+        draws: of the bootstrap.
+
+    Raises:
+        InputError: as :func:`summarise`.
+    """
+    groups = _grouped(observations, axes)
+    place = list(axes).index(compare)
+    found: dict[tuple[str, Levels], tuple[_Group, _Group]] = {}
+    for name, (level, other) in pairs.items():
+        for levels, group in groups.items():
+            rival = (*levels[:place], other, *levels[place + 1 :])
+            if levels[place] == level and rival in groups:
+                found[name, levels] = (group, groups[rival])
+    told = _compared(found, margin_db, draws)
+    return tuple(
+        Contrast(
+            name,
+            {axis: each for axis, each in zip(axes, levels, strict=True) if axis != compare},
+            *pairs[name],
+            told[name, levels],
+        )
+        for name, levels in found
+        if told.get((name, levels))
+    )
+
+
+def _grouped(
+    observations: Sequence[Observation], axes: Mapping[str, Sequence[str]]
+) -> dict[Levels, _Group]:
+    """Runs by their levels, in the order of the axes."""
+    _check_figures([each for each in observations if each.counts])
+    by_levels: dict[Levels, list[Observation]] = {}
+    for each in observations:
+        by_levels.setdefault(tuple(each.levels[axis] for axis in axes), []).append(each)
+    order = [levels for levels in itertools.product(*axes.values()) if levels in by_levels]
+    return {levels: _Group(by_levels[levels]) for levels in order}
 
 
 class _Group:
@@ -251,27 +311,23 @@ def _control(own: _Group, groups: Iterable[_Group], free: Collection[str]) -> _G
 
 
 def _compared(
-    groups: Mapping[tuple[str, ...], _Group],
-    others: Mapping[tuple[str, ...], _Group],
-    margin_db: float,
-    draws: int,
-) -> dict[tuple[str, ...], dict[Key, Difference]]:
+    pairs: Mapping[K, tuple[_Group, _Group]], margin_db: float, draws: int
+) -> dict[K, dict[Key, Difference]]:
     """Differences of groups to others, decided metric by metric."""
-    tables: dict[str, list[tuple[tuple[str, ...], Key, Difference]]] = {}
-    for levels, other in others.items():
-        own = groups[levels]
+    tables: dict[str, list[tuple[K, Key, Difference]]] = {}
+    for name, (own, other) in pairs.items():
         if not own.seeds_with(other):
             continue
         for key in own.figures:
             margin = margin_db if key[1] == PSNR else None
             told = difference(*own.tables(key, other), margin, draws=draws)
-            tables.setdefault(key[1], []).append((levels, key, told))
-    found: dict[tuple[str, ...], dict[Key, Difference]] = {levels: {} for levels in groups}
+            tables.setdefault(key[1], []).append((name, key, told))
+    found: dict[K, dict[Key, Difference]] = {name: {} for name in pairs}
     for metric, table in tables.items():
         margin = margin_db if metric == PSNR else None
         verdicts = decided([each for _, _, each in table], margin)
-        for (levels, key, _), verdict in zip(table, verdicts, strict=True):
-            found[levels][key] = verdict
+        for (name, key, _), verdict in zip(table, verdicts, strict=True):
+            found[name][key] = verdict
     return found
 
 

@@ -112,6 +112,18 @@ def test_a_budget_is_merged_in_and_null_takes_out(write):
         cells(path, budget="smok")
 
 
+def test_a_budget_that_drops_a_level_drops_what_is_asked_of_it(write):
+    asked = {"half": ["des50", "random50"], "all": ["random50", "full"]}
+    budgets = {"smoke": {"axes": {"core-set": {"des50": None}}}}
+    path = write(contrasts=asked, budgets=budgets)
+    assert list(read_study(path).contrasts) == ["half", "all"]
+    assert list(read_study(path, "smoke").contrasts) == ["all"]
+    with pytest.raises(
+        ConfigError, match=r"unknown level 'contrasts.half: des5'. Did you mean: des50"
+    ):
+        read_study(write(contrasts={"half": ["des5", "full"]}))
+
+
 def test_steps_are_a_share_of_the_budget_rounded_half_up(write):
     path = write({"set": {"budget.steps": 15608}, "axes": {"length": {"half": {"steps": 0.25}}}})
     assert cells(path)[0].config.budget.steps == 3902  # as the paper prints it

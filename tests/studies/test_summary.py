@@ -17,7 +17,7 @@ from srprune.core.errors import InputError
 from srprune.core.findings import Cost, Diverged, Row, Verdict
 from srprune.core.results import EvalRow
 from srprune.studies.statistics import difference
-from srprune.studies.summary import Observation, summarise
+from srprune.studies.summary import Observation, contrasts, summarise
 from srprune.studies.verdicts import holm
 
 # Level of the axis "set": rule, ratio, offset, and the mean gain over the full set in dB.
@@ -398,3 +398,38 @@ def test_two_experiments_in_one_row_are_refused(changes):
     change(runs, "idn", "des50", 2, **changes)
     line = one_line(runs)
     assert "'idn, des50, seed 0' and 'idn, des50, seed 2' are not the same experiment" in line
+
+
+def test_a_contrast_compares_two_levels_in_every_combination_of_the_others():
+    pairs = {"skip": ("refined50", "des50"), "again": ("des50", "random50")}
+    found = contrasts(all_runs(), axes=AXES, compare="set", pairs=pairs, draws=300)
+    assert [(each.name, dict(each.levels), each.level, each.other) for each in found] == [
+        (name, {"model": model}, *pair) for name, pair in pairs.items() for model in AXES["model"]
+    ]
+    skip = found[0].differences["set5", "psnr_y"]
+    gains = [
+        own - other
+        for own, other in zip(
+            means("fsrcnn", "refined50", "set5"), means("fsrcnn", "des50", "set5"), strict=True
+        )
+    ]
+    assert skip.over_seeds.mean == pytest.approx(math.fsum(gains) / 4, abs=1e-9)
+    assert skip.verdict is Verdict.WORSE
+    alone = [
+        each.differences[key].p for each in found for key in each.differences if "psnr_y" in key
+    ]
+    adjusted = [
+        each.differences[key].p_adjusted
+        for each in found
+        for key in each.differences
+        if "psnr_y" in key
+    ]
+    assert len(alone) == 8  # a table of their own: two questions, two models, two benchmarks
+    assert adjusted == pytest.approx(holm(alone))
+
+
+def test_a_contrast_without_a_common_seed_is_left_out():
+    runs = [each for each in all_runs() if each.levels["set"] != "des50" or each.seed < 2]
+    runs = [each for each in runs if each.levels["set"] != "refined50" or each.seed >= 2]
+    pairs = {"skip": ("refined50", "des50")}
+    assert contrasts(runs, axes=AXES, compare="set", pairs=pairs, draws=300) == ()

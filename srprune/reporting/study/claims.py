@@ -20,6 +20,14 @@ def claims(findings: Findings) -> list[str]:
     A sentence never says more than the verdicts: a difference that is undecided stays so.
     """
     sentences = []
+    for asked in findings.contrasts:
+        place = words.where(asked.levels)
+        subject = (
+            f"{asked.name} ({f'{place}: ' if place else ''}{asked.level} against {asked.other})"
+        )
+        of_psnr = {name: one for (name, metric), one in asked.differences.items() if metric == PSNR}
+        if of_psnr:
+            sentences.append(f"{subject[0].upper()}{subject[1:]}: {_told(of_psnr, findings)}.")
     for other, differences in _comparisons(findings):
         if not differences:
             continue

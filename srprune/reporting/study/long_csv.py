@@ -6,7 +6,7 @@ import csv
 import io
 from typing import Any
 
-from srprune.core.findings import Difference, Findings, Key, Row
+from srprune.core.findings import Contrast, Difference, Findings, Key, Row
 from srprune.reporting.study import words
 from srprune.reporting.study.sources import other_ssim
 from srprune.reporting.study.words import PSNR, SSIM
@@ -24,6 +24,7 @@ def csv_text(findings: Findings) -> str:
     lines = [
         line for _, rows in words.groups(findings) for row in rows for line in _lines(findings, row)
     ]
+    lines += [line for asked in findings.contrasts for line in _contrast(findings, asked)]
     lines += [
         _bicubic(findings, scale, (benchmark, metric), value)
         for (scale, benchmark, metric), value in findings.bicubic.items()
@@ -116,6 +117,22 @@ def _difference(found: Difference | None, metric: str, findings: Findings) -> di
         "verdict": found.verdict.value if found and found.over_seeds.n > 1 else "",
         "told": told,
     }
+
+
+def _contrast(findings: Findings, asked: Contrast) -> list[dict[str, Any]]:
+    start = {"study": findings.name, "protocol": findings.protocol}
+    start |= {f"axis_{axis}": name for axis, name in asked.levels.items()}
+    start |= {f"axis_{findings.compare}": asked.level}
+    start |= {"contrast": asked.name, "contrast_to": asked.other}
+    return [
+        _rounded(
+            start
+            | {"benchmark": benchmark, "num_images": findings.benchmarks.get(benchmark)}
+            | {"metric": metric}
+            | {f"{what}_contrast": v for what, v in _difference(one, metric, findings).items()}
+        )
+        for (benchmark, metric), one in asked.differences.items()
+    ]
 
 
 def _bicubic(findings: Findings, scale: int, key: Key, value: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def tables(findings: Findings) -> list[Table]:
     made = [figures(findings)]
     for metric in words.metrics(findings):
         made += [
+            contrasts(findings, metric),
             differences(findings, metric, "baseline", words.baseline(findings), _to_baseline),
             differences(findings, metric, "control", words.CONTROL, _to_control),
         ]
@@ -89,16 +90,7 @@ def figures(findings: Findings) -> Table:
 
 def differences(findings: Findings, metric: str, name: str, other: str, pick: Pick) -> Table:
     """Differences in one metric to the baseline or to the control, with intervals and verdicts."""
-    level = Column(findings.compare, left=True)
-    columns, blocks = [level, Column("pairs")], []
-    unit = "Δ dB" if metric == PSNR else "Δ"
-    for benchmark in findings.benchmarks:
-        group = _benchmark(findings, benchmark)
-        columns += [
-            Column(f"{unit} [95%]", group),
-            Column("p", group),
-            Column("verdict", group, left=True),
-        ]
+    heads, blocks = (Column(findings.compare, left=True), Column("pairs")), []
     for title, rows in words.groups(findings):
         lines = []
         for row in rows:
@@ -110,17 +102,54 @@ def differences(findings: Findings, metric: str, name: str, other: str, pick: Pi
                 lines.append((*start, *cells))
         if lines:
             blocks.append(Block(title, tuple(lines)))
+    title = f"Differences in {TITLES[metric]} to {other}"
+    columns, notes = _columns(findings, metric), (_note(findings, metric, f"Row minus {other}"),)
+    return Table(f"{name}-{metric}", title, (*heads, *columns), 2, tuple(blocks), notes)
+
+
+def contrasts(findings: Findings, metric: str) -> Table:
+    """What the study asks by name, with intervals and verdicts."""
+    heads = (Column("question", left=True), Column(findings.compare, left=True), Column("pairs"))
+    lines: dict[str, list[Line]] = {}
+    for each in findings.contrasts:
+        found = [each.differences.get((name, metric)) for name in findings.benchmarks]
+        pairs = [one.over_seeds.n for one in found if one is not None]
+        if pairs:
+            texts = (each.name, f"{each.level} − {each.other}", str(max(pairs)))
+            cells = [cell for one in found for cell in _difference(findings, metric, one)]
+            title = words.where(each.levels)
+            lines.setdefault(title, []).append((*map(Cell, texts), *cells))
+    blocks = tuple(Block(title, tuple(of_title)) for title, of_title in lines.items())
+    columns, note = _columns(findings, metric), _note(findings, metric, "The one minus the other")
+    title = f"Questions asked beforehand: differences in {TITLES[metric]}"
+    return Table(f"contrasts-{metric}", title, (*heads, *columns), 3, blocks, (note,))
+
+
+def _columns(findings: Findings, metric: str) -> list[Column]:
+    """Heads of a difference on each benchmark."""
+    unit = "Δ dB" if metric == PSNR else "Δ"
+    return [
+        column
+        for benchmark in findings.benchmarks
+        for group in [_benchmark(findings, benchmark)]
+        for column in (
+            Column(f"{unit} [95%]", group),
+            Column("p", group),
+            Column("verdict", group, left=True),
+        )
+    ]
+
+
+def _note(findings: Findings, metric: str, what: str) -> str:
     within = (
         f" Equivalent: within {findings.margin_db:g} dB by two one-sided tests."
         if metric == PSNR
         else ""
     )
-    note = (
-        f"Row minus {other}, paired by seed, with the 95% t-interval over seeds; p of the "
-        f"two-sided paired t-test after Holm's correction over the table.{within}"
+    return (
+        f"{what}, paired by seed, with the 95% t-interval over seeds; p of the two-sided paired "
+        f"t-test after Holm's correction over the table.{within}"
     )
-    title = f"Differences in {TITLES[metric]} to {other}"
-    return Table(f"{name}-{metric}", title, tuple(columns), 2, tuple(blocks), (note,))
 
 
 def papers(findings: Findings) -> Table:

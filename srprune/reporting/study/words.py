@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from srprune.core.estimate import Estimate
 from srprune.core.findings import MOST_SEEDS, Difference, Findings, Key, Row, Verdict
@@ -99,9 +99,14 @@ def grouping(findings: Findings) -> tuple[str, ...]:
     return tuple(axis for axis in findings.axes if axis != findings.compare)
 
 
+def where(levels: Mapping[str, str]) -> str:
+    """Levels with their axes, such as ``network idn, steps 20,000``."""
+    return ", ".join(f"{axis} {level(axis, name)}" for axis, name in levels.items())
+
+
 def context(row: Row, axes: Iterable[str]) -> str:
-    """Where a row stands on some axes, such as ``network idn, steps 20,000``."""
-    return ", ".join(f"{axis} {level(axis, row.levels[axis])}" for axis in axes)
+    """Where a row stands on some axes."""
+    return where({axis: row.levels[axis] for axis in axes})
 
 
 def own_name(row: Row, findings: Findings) -> str:
@@ -111,8 +116,8 @@ def own_name(row: Row, findings: Findings) -> str:
 
 def full_name(row: Row, findings: Findings) -> str:
     """All levels of a row, such as ``network idn: des50``."""
-    where = context(row, grouping(findings))
-    return f"{where}: {own_name(row, findings)}" if where else own_name(row, findings)
+    place = context(row, grouping(findings))
+    return f"{place}: {own_name(row, findings)}" if place else own_name(row, findings)
 
 
 def groups(findings: Findings) -> list[tuple[str, tuple[Row, ...]]]:

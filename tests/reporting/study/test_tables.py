@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from dataclasses import replace
 
@@ -10,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srprune.core.estimate import Estimate
-from srprune.core.findings import Difference, Findings, Row, Verdict
+from srprune.core.findings import Contrast, Difference, Findings, Row, Verdict
 from srprune.reporting.paper import DOUBTS
 from srprune.reporting.study import words
 from srprune.reporting.study.agreement import agreement
 from srprune.reporting.study.claims import claims, notes
+from srprune.reporting.study.long_csv import csv_text
 from srprune.reporting.study.marks import Mark, marks
 from srprune.reporting.study.table import Table
 from srprune.reporting.study.tables import OTHER, tables
@@ -280,6 +283,35 @@ def test_where_a_verdict_speaks_against_the_paper_it_is_said(
     assert len(told) == 1 + otherwise
     if otherwise:
         assert "des50 minus full on BSD100 is +0.21 dB there" in told[1]
+
+
+def test_what_was_asked_beforehand_has_a_table_a_sentence_and_lines_of_csv(
+    findings: Findings,
+) -> None:
+    own = next(
+        each
+        for row in findings.rows
+        for key, finding in row.findings.items()
+        if key == ("set5", "psnr_y") and (each := finding.to_baseline)
+    )
+    asked = Contrast(
+        "loss against Sobel", {"network": "fsrcnn"}, "des50", "sobel50", {("set5", "psnr_y"): own}
+    )
+    told = replace(findings, contrasts=(asked,))
+    table = named(told, "contrasts-psnr_y")
+    (block,) = table.blocks
+    assert block.title == "network fsrcnn"
+    texts = [cell.text for cell in block.lines[0]]
+    assert texts[:3] == ["loss against Sobel", "des50 − sobel50", str(own.over_seeds.n)]
+    assert texts[3] == words.change(own, 3)
+    assert len(texts) == len(table.columns)
+    assert claims(told)[0].startswith(
+        "Loss against Sobel (network fsrcnn: des50 against sobel50): "
+    )
+    lines = [line for line in csv.DictReader(io.StringIO(csv_text(told))) if line["contrast"]]
+    assert [(line["contrast_to"], line["benchmark"]) for line in lines] == [("sobel50", "set5")]
+    assert float(lines[0]["delta_contrast"]) == pytest.approx(own.over_seeds.mean)
+    assert not any(each.name.startswith("contrasts") for each in tables(findings))
 
 
 def test_numbers_in_words() -> None:
