@@ -172,6 +172,8 @@ class Findings:
         machines: processors that the finished runs name, each once.
         commands: what was called, one line each.
         contrasts: in the order in which they are asked.
+        apart: axes whose levels change more than core-set and budget, such as the network: their
+            rows never stand on one line.
     """
 
     name: str
@@ -189,3 +191,4 @@ class Findings:
     machines: tuple[str, ...]
     commands: tuple[str, ...]
     contrasts: tuple[Contrast, ...] = ()
+    apart: tuple[str, ...] = ()

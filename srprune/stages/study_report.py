@@ -79,10 +79,11 @@ def findings(
         observations,
         axes=axes,
         compare=study.compare,
-        controls=_choosing(study),
+        controls=_axes_of(study, "pruning."),
         margin_db=study.margin_db,
     )
     index = read_index(workspace)
+    alike = _axes_of(study, "pruning.", "budget.", "steps", "seeds")
     records = [Record.read(workspace.run(cell.name)) for cell in plan.cells]
     curves = {cell.config.validation.benchmark or "" for cell in plan.cells}
     return Findings(
@@ -107,6 +108,7 @@ def findings(
             pairs=study.contrasts,
             margin_db=study.margin_db,
         ),
+        apart=tuple(axis for axis in axes if axis not in (study.compare, *alike)),
     )
 
 
@@ -219,13 +221,13 @@ def _column(path: Path, name: str) -> list[tuple[int, float]]:
         return []
 
 
-def _choosing(study: StudyConfig) -> list[str]:
-    """Axes beside the compared one that only choose the core-set, such as the offset."""
+def _axes_of(study: StudyConfig, *keys: str) -> list[str]:
+    """Axes beside the compared one all of whose keys begin with one of these."""
     return [
         axis
         for axis, levels in study.axes.items()
         if axis != study.compare
-        and all(key.startswith("pruning.") for level in levels.values() for key in level)
+        and all(key.startswith(keys) for level in levels.values() for key in level)
     ]
 
 

@@ -153,7 +153,8 @@ def _panel_axes(findings: Findings, facts: Sequence[tuple[Row, Hashable]]) -> li
     return [
         axis
         for axis in findings.axes
-        if not _explained([(fact, row.levels[axis]) for row, fact in facts])
+        if (axis in findings.apart and len({row.levels[axis] for row, _ in facts}) > 1)
+        or not _explained([(fact, row.levels[axis]) for row, fact in facts])
     ]
 
 

@@ -151,6 +151,14 @@ def test_the_map_holds_every_difference_and_marks_verdicts(budget: Findings) -> 
         assert text.get_weight() == ("bold" if decided else "normal")
 
 
+def test_networks_that_train_for_other_steps_share_no_line(budget: Findings) -> None:
+    assert grids(budget)
+    networks = replace(budget, apart=("steps",))  # as if the axis were one of networks
+    assert grids(networks) == []
+    assert sweeps(networks, "steps") == []
+    assert len(sweeps(networks, "ratio")) == 4
+
+
 def test_learning_curves_stand_above_their_differences(findings: Findings) -> None:
     figure = drawn(plan(findings, "learning_curves"))
     above, below = figure.axes[0], figure.axes[2]
