@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from srprune.core.findings import Difference, Findings, Key, Row, Verdict
@@ -76,7 +77,29 @@ def notes(findings: Findings) -> list[str]:
                 f"{where} differ between rows: such a difference measures the training as well "
                 "as the data."
             )
+    found += _below_bicubic(findings)
     return found + [f"On the paper's numbers: {sentence}" for sentence in doubts(findings)]
+
+
+def _below_bicubic(findings: Findings) -> list[str]:
+    """Groups whose baseline has not learned more than bicubic: that is a budget of first steps."""
+    told = []
+    for title, rows in words.groups(findings):
+        base = rows[0]
+        names = [
+            title_of(name)
+            for name in findings.benchmarks
+            if (name, PSNR) in base.findings
+            and base.findings[name, PSNR].value.mean
+            < findings.bicubic.get((base.scale, name, PSNR), -math.inf)
+        ]
+        if names and words.own_name(base, findings) == words.baseline(findings):
+            place = f"{title}: " if title else ""
+            told.append(
+                f"{place}{words.baseline(findings)} is below bicubic on {words.listed(names)}: "
+                "so short a training says how fast a network starts, not how good it gets."
+            )
+    return told
 
 
 def _comparisons(findings: Findings) -> list[tuple[str, list[Compared]]]:

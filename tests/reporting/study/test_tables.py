@@ -247,6 +247,13 @@ def test_notes_tell_missing_diverged_and_single_seeds(findings: Findings) -> Non
     assert sum("steps differ between rows" in each for each in told) == 1
 
 
+def test_a_baseline_below_bicubic_is_told(findings: Findings) -> None:
+    assert not any("says how fast a network starts" in note for note in notes(findings))
+    high = replace(findings, bicubic={(2, "set5", "psnr_y"): 99.0})
+    told = [note for note in notes(high) if "says how fast a network starts" in note]
+    assert told[0].startswith("network fsrcnn: full is below bicubic on Set5: ")
+
+
 def test_seeds_that_have_no_pair_are_told(findings: Findings) -> None:
     row = find(findings, "fsrcnn", "des50")
     told = notes(changed(findings, row, seeds=(0, 1, 2, 3, 4, 5)))
