@@ -6,7 +6,8 @@ BasicSR's ``extract_subimages.py`` is written out here: a pool of processes, win
 240 px, PNG at level 3, by OpenCV where it is installed, else by Pillow. IMAGES that are no PNG are
 stored as PNG first, as DIV2K comes. The ways take turns; each starts a new interpreter, writes into
 a new folder, and reads images from the page cache. CPU time is that of the process and its
-children. Ratios are paired round by round, median [least..most].
+children. Ratios are paired round by round, median [least..most]. ``compressed`` is
+``extract --compress``; at the end, what reading either form costs, in this process.
 
 ``--crops`` tells instead what BasicSR's sub-images of all of DIV2K take, of which only the smooth
 half can be had whole: FOLDER holds the centre crop of every image, in native resolution. A crop's
@@ -35,6 +36,7 @@ Numbers = npt.NDArray[np.float64]
 
 SIZE, STRIDE, LEVEL = 480, 240, 3
 PATCHES = 32_592  # of DIV2K's 800 training images
+BATCHES = 40  # of 16 crops of 48 px LR at x2
 EVERY = 4  # sub-images of an image that are measured: every fourth
 HAS_CV2 = importlib.util.find_spec("cv2") is not None
 
@@ -180,6 +182,51 @@ def written(folder: Path) -> tuple[int, int]:
     return sum(sizes), len(sizes)
 
 
+def reading(source: Path, folder: Path) -> None:
+    """CPU time of reading images, of a training's start, and of batches, in both forms."""
+    import torch
+
+    from srprune.core.config import ExtractConfig
+    from srprune.core.workspace import Workspace
+    from srprune.data.batches import Batches
+    from srprune.data.sampler import CropSampler
+    from srprune.images.decode import decode_rgb
+    from srprune.stages.extract import ImageSource, extract
+    from srprune.stages.pool import open_pool
+
+    images = ImageSource.find(str(source))
+    milliseconds: dict[tuple[str, str], float] = {}
+    started = time.process_time()
+
+    def took(way: str, what: str, times: int = 1) -> None:
+        nonlocal started
+        milliseconds[way, what] = (time.process_time() - started) * 1e3 / times
+        started = time.process_time()
+
+    for number in range(len(images.names)):
+        decode_rgb(images.path(number))
+    took("PNG", "image", len(images.names))
+    for way in ("plain", "compressed"):
+        workspace = Workspace(folder / way)
+        config = ExtractConfig(size=SIZE, stride=STRIDE)
+        index = extract(images, config, workspace, compress=way == "compressed")
+        pool, ids = open_pool(workspace, 2), np.arange(len(index))
+        sampler = CropSampler(ids, seed=0, batch=16, lr_patch=SIZE // 2, lr_crop=48, augment=True)
+        started = time.process_time()
+        for number in range(len(index.images)):
+            pool.hr_store.image(number).sum(dtype=np.int64)  # a map is read when it is used
+        took(way, "image", len(index.images))
+        for place in ("host", "disk"):
+            cpu = torch.device("cpu")
+            batches = Batches(pool, ids, sampler, 48, cpu, residency=place)
+            took(way, f"start, {place}")
+            for step in range(BATCHES):
+                list(batches.at(step))
+            took(way, f"batch, {place}", BATCHES)
+    for (way, what), value in milliseconds.items():
+        print(f"{way:10} {what:12} {value:9.2f} ms CPU")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
@@ -209,6 +256,7 @@ def main() -> None:
                 "--size", grid[0], "--stride", grid[1], "--workers", workers,
             ],
         }  # fmt: skip
+        ways["compressed"] = lambda out: [*ways["srprune"](out), "--compress"]
         seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
         stored: dict[str, tuple[int, int]] = {}
         for number in range(arguments.rounds):
@@ -223,19 +271,21 @@ def main() -> None:
         for way, times in seconds.items():
             wall, cpu = (sorted(each)[len(times) // 2] for each in zip(*times, strict=True))
             print(
-                f"{way:8} {wall:7.2f} s wall {cpu:7.2f} s CPU   {stored[way][0] / 1e6:8.1f} MB in "
+                f"{way:10} {wall:7.2f} s wall {cpu:7.2f} s CPU   {stored[way][0] / 1e6:8.1f} MB in "
                 f"{stored[way][1]:,} files"
             )
-        for place, what in enumerate(("wall", "CPU")):
-            ratios = sorted(
-                theirs[place] / ours[place]
-                for theirs, ours in zip(seconds["BasicSR"], seconds["srprune"], strict=True)
-            )
-            print(
-                f"{what}: srprune takes 1/{ratios[len(ratios) // 2]:.1f} "
-                f"[{ratios[0]:.1f}..{ratios[-1]:.1f}] of BasicSR's time"
-            )
-        print(f"bytes: 1/{stored['BasicSR'][0] / stored['srprune'][0]:.2f} of BasicSR's")
+        for way in ("srprune", "compressed"):
+            for place, what in enumerate(("wall", "CPU")):
+                ratios = sorted(
+                    theirs[place] / ours[place]
+                    for theirs, ours in zip(seconds["BasicSR"], seconds[way], strict=True)
+                )
+                print(
+                    f"{what}: {way} takes 1/{ratios[len(ratios) // 2]:.1f} "
+                    f"[{ratios[0]:.1f}..{ratios[-1]:.1f}] of BasicSR's time"
+                )
+            print(f"bytes: {way} 1/{stored['BasicSR'][0] / stored[way][0]:.2f} of BasicSR's")
+        reading(source, base / "read")
 
 
 if __name__ == "__main__":

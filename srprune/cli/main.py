@@ -23,6 +23,7 @@ from srprune.core.provenance import version
 
 INTERRUPTED = 130
 UNREAD = 141
+RESUMED = frozenset({"pretrain", "train"})  # these go on only if told to
 
 # What the file system may refuse; a stage that knows more about it says it in better words.
 SURROUNDINGS = {
@@ -113,10 +114,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         _usage(error)
     except (click.Abort, KeyboardInterrupt):
-        _fail(
-            "interrupted. Give the same command again to go on; pretrain and train need --resume.",
-            INTERRUPTED,
-        )
+        resume = " with --resume" if RESUMED.intersection(sys.argv[1:2]) else ""
+        _fail(f"interrupted. Give the same command again{resume} to go on.", INTERRUPTED)
     except OSError as error:
         if error.errno not in SURROUNDINGS:
             _our_fault(error)

@@ -134,7 +134,12 @@ def score(
     with joined(pick_device(device)) as world, Bars(shown=world.first) as bars:
         given |= {"world": world, "progress": bars}
         if shards is None:
-            name, table = stage(workspace, restart=restart, **given)
+            name, table = stage(
+                workspace,
+                restart=restart,
+                tell=lambda line: click.echo(f"note: {line}", err=True),
+                **given,
+            )
         else:
             done = score_shards(workspace, shards=shards, shard=shard, **given)
             if done.table is None:

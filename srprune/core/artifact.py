@@ -13,16 +13,17 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srprune.core.columns import BLOCK, Array, Columns, Pieces, Text, content, run_starts
+from srprune.core.arrow_columns import read_column, to_arrow
+from srprune.core.columns import BLOCK, Array, Column, Columns, Pieces, Text, content
 from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact, StorageError
 
 FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
@@ -57,6 +58,11 @@ class Header:
 def digest(*parts: bytes | memoryview | str | Pieces) -> str:
     """16 hex digits of BLAKE2b over the parts, each with its length in front."""
     h = hashlib.blake2b(digest_size=8)
+    _add(h, parts)
+    return h.hexdigest()
+
+
+def _add(h: hashlib.blake2b, parts: Iterable[bytes | memoryview | str | Pieces]) -> None:
     for part in parts:
         if isinstance(part, Pieces):
             h.update(part.num_bytes.to_bytes(8, "little"))
@@ -66,7 +72,6 @@ def digest(*parts: bytes | memoryview | str | Pieces) -> str:
             raw = part.encode() if isinstance(part, str) else part
             h.update(len(raw).to_bytes(8, "little"))
             h.update(raw)
-    return h.hexdigest()
 
 
 def canonical(value: object) -> str:
@@ -74,19 +79,36 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+class Fingerprint:
+    """Fingerprint of an artifact's content; column order matters, dtype and bytes count.
+
+    Args:
+        kind: of the artifact.
+        parents: of its header.
+        params: of its header.
+    """
+
+    def __init__(self, kind: str, parents: Mapping[str, str], params: Mapping[str, Any]) -> None:
+        self._hash = hashlib.blake2b(digest_size=8)
+        _add(self._hash, [kind, str(FORMAT), canonical(dict(parents)), canonical(dict(params))])
+
+    def add(self, name: str, column: Column) -> None:
+        """The next column; hashing lets go of the interpreter lock."""
+        _add(self._hash, [name, *content(column)])
+
+    def hexdigest(self) -> str:
+        """16 hex digits over all columns so far."""
+        return self._hash.hexdigest()
+
+
 def fingerprint(
     kind: str, parents: Mapping[str, str], params: Mapping[str, Any], columns: Columns
 ) -> str:
-    """Fingerprint of an artifact's content; column order matters, dtype and bytes count."""
-    parts: list[str | Pieces] = [
-        kind,
-        str(FORMAT),
-        canonical(dict(parents)),
-        canonical(dict(params)),
-    ]
+    """:class:`Fingerprint` of columns that are all at hand."""
+    whole = Fingerprint(kind, parents, params)
     for name, column in columns.items():
-        parts += [name, *content(column)]
-    return digest(*parts)
+        whole.add(name, column)
+    return whole.hexdigest()
 
 
 @contextlib.contextmanager
@@ -198,10 +220,19 @@ def write_table(
         info=dict(info or {}),
     )
     table = pa.Table.from_arrays(
-        [_arrow(column) for column in columns.values()], names=list(columns)
+        [to_arrow(column) for column in columns.values()], names=list(columns)
     ).replace_schema_metadata({_KEY: json.dumps(asdict(header)).encode()})
+    # whole numbers that differ from row to row: a dictionary of them takes ten times as long
+    ids = [field.name for field in table.schema if field.type == pa.int64()]
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=BLOCK)
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            row_group_size=BLOCK,
+            use_dictionary=[name for name in table.column_names if name not in ids],
+            column_encoding=dict.fromkeys(ids, "DELTA_BINARY_PACKED"),
+        )
     return header
 
 
@@ -258,90 +289,24 @@ def read_columns(path: Path, kind: str) -> tuple[Header, dict[str, Array | Text]
     if header.kind != kind:
         raise ArtifactError(f"{path} holds a {header.kind}; a {kind} was expected.")
     columns: dict[str, Array | Text] = {}
+    content_digest = Fingerprint(kind, header.parents, header.params)
+    hashed: list[Future[None]] = []
     try:
-        with pq.ParquetFile(path) as file:  # pq.read_table loads pyarrow.dataset, 0.2 s
+        # pq.read_table loads pyarrow.dataset, 0.2 s; one column is hashed while the next is read
+        with pq.ParquetFile(path) as file, ThreadPoolExecutor(1) as beside:
             for name in file.schema_arrow.names:
-                columns[name] = _column(file, name)
+                columns[name] = read_column(file, name)
+                hashed.append(beside.submit(content_digest.add, name, columns[name]))
     except _DAMAGE as error:
         raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
-    if fingerprint(kind, header.parents, header.params, columns) != header.fingerprint:
+    for each in hashed:
+        each.result()
+    if content_digest.hexdigest() != header.fingerprint:
         raise ArtifactError(
             f"the content of {path} does not match its fingerprint {header.fingerprint}: "
             "it was changed after it was made. Make it again."
         )
     return header, columns
-
-
-def _arrow(column: Array | Text | range) -> pa.Array | pa.ChunkedArray:
-    """A column for pyarrow, from its memory: ``pa.array`` loads pandas, 0.3 s."""
-    if isinstance(column, Text) or (not isinstance(column, range) and column.dtype.kind in "OUT"):
-        text = column if isinstance(column, Text) else Text.of(column)
-        if len(text) > BLOCK:  # a row group gets all words of its array: each its own ones
-            ends = range(BLOCK, len(text) + BLOCK, BLOCK)
-            return pa.chunked_array([_arrow(text.part(end - BLOCK, end)) for end in ends])
-        words, codes_N = text.coded()
-        raw = [word.encode() for word in words]
-        offsets = np.cumsum([0, *map(len, raw)], dtype=np.int32)
-        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(raw))]
-        dictionary = pa.Array.from_buffers(pa.string(), len(words), buffers)
-        return pa.DictionaryArray.from_arrays(_arrow(codes_N), dictionary)
-    numbers = np.asarray(column, dtype=None if isinstance(column, np.ndarray) else np.int64)
-    if numbers.dtype.kind == "b":  # eight to a byte there
-        return pa.array(numbers)
-    plain = np.ascontiguousarray(numbers, dtype=numbers.dtype.newbyteorder("="))
-    kind = pa.from_numpy_dtype(plain.dtype)
-    return pa.Array.from_buffers(kind, len(plain), [None, pa.py_buffer(plain)])
-
-
-def _column(file: pq.ParquetFile, name: str) -> Array | Text:
-    """A column of a file, block by block into its own memory: no copy of it stands beside it."""
-    kind = file.schema_arrow.field(name).type
-    batches = (  # of one row group at a time, else the words of all add up
-        batch.column(0)
-        for group in range(file.num_row_groups)
-        for batch in file.iter_batches(BLOCK, row_groups=[group], columns=[name])
-    )
-    if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
-        return _text(batches, name)
-    whole: Array = np.empty(file.metadata.num_rows, dtype=kind.to_pandas_dtype())
-    row = 0
-    for batch in batches:
-        if batch.null_count:
-            raise pa.ArrowInvalid(f"empty cells in column {name}")
-        whole[row : row + len(batch)] = _numpy(batch)
-        row += len(batch)
-    return whole
-
-
-def _numpy(values: pa.Array) -> Array:
-    """Values of an array without empty cells; ``to_numpy`` loads pandas where it is installed."""
-    kind = values.type
-    if len(values) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        dtype = np.dtype(kind.to_pandas_dtype())
-        first = values.offset * dtype.itemsize
-        return np.frombuffer(values.buffers()[1], dtype, len(values), first)
-    return np.asarray(values.to_numpy(zero_copy_only=False))
-
-
-def _text(batches: Iterator[pa.Array], name: str) -> Text:
-    values: list[str] = []
-    counts: list[Array] = []
-    for batch in batches:
-        if batch.null_count:
-            raise pa.ArrowInvalid(f"empty cells in column {name}")
-        coded = batch if isinstance(batch, pa.DictionaryArray) else batch.dictionary_encode()
-        codes_B = _numpy(coded.indices)
-        starts = run_starts(codes_B)
-        words = coded.dictionary.to_pylist()
-        own = [words[code] for code in codes_B[starts].tolist()]
-        counts_R = np.diff(np.r_[starts, len(codes_B)])
-        if values and own and values[-1] == own[0]:  # a run that goes on in the next block
-            counts[-1][-1] += counts_R[0]
-            own, counts_R = own[1:], counts_R[1:]
-        values += own
-        if len(counts_R):
-            counts.append(counts_R)
-    return Text(values, np.concatenate([np.empty(0, dtype=np.int64), *counts]))
 
 
 def check_parent(path: Path, header: Header, role: str, expected: str, remedy: str) -> None:

@@ -18,7 +18,7 @@ Counts = npt.NDArray[np.int64]
 
 BLOCK = 1 << 20  # rows at a time, as in a row group of Parquet: no temporary is a whole column
 TIMES = 1 << 12  # a value is repeated at most so often at a time
-PIECE = 1 << 16  # bytes of text at a time
+RUNS = 1 << 6  # so many runs at a time
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def content(column: Column) -> tuple[str, Pieces]:
             flat = little.reshape(-1).view(np.uint8)
             return little.dtype.str, Pieces(flat.nbytes, [flat.data])
         column = Text.of(column)
-    lengths_R = np.fromiter((len(v.encode()) for v in column.values), np.int64, len(column.values))
+    lengths = map(len, map(str.encode, column.values))
+    lengths_R = np.fromiter(lengths, np.int64, len(column.values))
     num_bytes = int((lengths_R * column.counts_R).sum()) + max(len(column) - 1, 0)
     return "text", Pieces(num_bytes, _of_text(column))
 
@@ -121,14 +122,12 @@ def _of_range(numbers: range) -> Iterator[memoryview]:
 
 def _of_text(column: Text) -> Iterator[bytes]:
     """The values with a zero between them, in pieces that are worth letting go of the lock for."""
-    piece, zero = bytearray(), b""
-    for value, count in zip(column.values, column.counts_R.tolist(), strict=True):
-        raw = value.encode()
-        for start in range(0, count, TIMES):
-            piece += zero + raw  # no zero before the first value
-            zero = b"\0"
-            piece += (zero + raw) * (min(count - start, TIMES) - 1)
-            if len(piece) > PIECE:
-                yield bytes(piece)
-                piece.clear()
-    yield bytes(piece)
+    parts_R = -(-column.counts_R // TIMES)  # a run is cut where it is very long
+    run_P = np.repeat(np.arange(len(parts_R)), parts_R)
+    before_P = np.arange(len(run_P)) - (np.cumsum(parts_R) - parts_R)[run_P]
+    times_P = np.minimum(column.counts_R[run_P] - TIMES * before_P, TIMES)
+    for start in range(0, len(run_P), RUNS):
+        part = slice(start, start + RUNS)
+        runs = zip(run_P[part].tolist(), times_P[part].tolist(), strict=True)
+        piece = "".join([("\0" + column.values[run]) * times for run, times in runs]).encode()
+        yield piece if start else piece[1:]  # no zero before the first value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import srprune
@@ -10,9 +11,18 @@ from srprune.core.names import near
 
 STUDIES = "studies"
 
+# A key that every file of a kind has and those of no other: what such a file is, and its command.
+KINDS = {
+    "model": "a training config; give it to 'srprune train --config'",
+    "arms": "a run config; give it to 'srprune run'",
+    "axes": "a study; give it to 'srprune study'",
+}
+
 
 def find_config(name: str, folder: str = "") -> Path:
     """The file of a config.
+
+    A name that is only in another folder is found too, for the reader to say what kind it is.
 
     Args:
         name: a path, or the name of a file in ``configs/`` or in the package.
@@ -21,7 +31,8 @@ def find_config(name: str, folder: str = "") -> Path:
     Raises:
         MissingArtifact: it is nowhere; the message lists what there is.
     """
-    places = [Path(name), *(place / name for place in _folders(folder))]
+    folders = [folder, *({"", STUDIES} - {folder})]
+    places = [Path(name), *(place / name for each in folders for place in _folders(each))]
     for place in places:
         if place.is_file():
             return place
@@ -30,6 +41,22 @@ def find_config(name: str, folder: str = "") -> Path:
     hint = f" Did you mean: {close}?" if close else ""
     kind = "study" if folder == STUDIES else "config"
     raise MissingArtifact(f"there is no {kind} {name}.{hint} Known: {', '.join(known) or 'none'}.")
+
+
+def other_kind(given: Collection[str], known: Collection[str]) -> str | None:
+    """What a file is that was given in place of a file of another kind.
+
+    Args:
+        given: the keys of the file.
+        known: the keys that were expected.
+
+    Returns:
+        Words such as ``a study; give it to 'srprune study'``; None where it is of no other kind.
+    """
+    own = [key for key in KINDS if key in known]
+    if not own or any(key in given for key in own):
+        return None
+    return next((about for key, about in KINDS.items() if key in given), None)
 
 
 def known_configs(folder: str = "") -> list[str]:

@@ -63,7 +63,8 @@ class CoreSet:
             weights = np.asarray(weights, dtype=np.float64)[np.argsort(patch_ids)]
             if fault := _fault_of(weights):
                 raise InputError(f"the weights of {path} cannot be used: {fault}.")
-        patch_ids = np.sort(patch_ids)
+        if (patch_ids[1:] < patch_ids[:-1]).any():
+            patch_ids = np.sort(patch_ids)
         columns: dict[str, npt.NDArray[Any]] = {"patch_id": patch_ids}
         if weights is not None:
             columns["weight"] = weights
@@ -103,7 +104,7 @@ class CoreSet:
             or not len(ids)
             or ids[0] < 0
             or ids[-1] >= total
-            or (np.diff(ids) <= 0).any()
+            or (ids[1:] <= ids[:-1]).any()
         ):
             raise ArtifactError(
                 f"{path} must hold sorted, unique patch ids from 0 to {total - 1}, at least one."

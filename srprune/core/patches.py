@@ -141,11 +141,11 @@ class PatchIndex:
             [one_of.setdefault(side, side) for side in numbers[k][starts].tolist()]
             for k in ("image_height", "image_width")
         )
-        of_image = zip(names.values, heights, widths, contents.at(starts), strict=True)
+        of_image = names.values, heights, widths, contents.at(starts)
         return cls(
             size=int(header.params["size"]),
             stride=int(header.params["stride"]),
-            images=tuple(ImageRecord(*facts) for facts in of_image),
+            images=tuple(map(ImageRecord, *of_image)),
             image_N=np.repeat(np.arange(len(starts), dtype=np.int32), names.counts_R),
             top_N=numbers["top"],
             left_N=numbers["left"],

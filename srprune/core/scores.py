@@ -88,7 +88,10 @@ class ScoreTable:
             header, columns = read_table(path, "ScoreTable")
             scores_N = scores_of(path, columns)
         if patches is not None:
-            remedy = f"Run 'srprune score --method {header.params['method']} --restart'."
+            method, scale = header.params["method"], header.params.get("scale")
+            default = method if scale is None else f"{method}_x{scale}"
+            named = "" if path.stem == default else f" --name {path.stem}"
+            remedy = f"Run 'srprune score --method {method}{named} --restart'."
             check_parent(path, header, "patches", patches, remedy)
         _check_finite(scores_N, path)
         return cls(scores_N, header)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from srprune.core.configs import other_kind
 from srprune.core.errors import ConfigError, InputError
 from srprune.core.names import unknown
 from srprune.core.yaml_scalars import Dumper, Loader, key_text, scalar
@@ -74,7 +75,8 @@ def parse(text: str, model: type[M], source: str, overrides: Sequence[str] = ())
         The validated model.
 
     Raises:
-        ConfigError: with all faults of the text and of the overrides, in the order of the lines.
+        ConfigError: with all faults of the text and of the overrides, in the order of the lines;
+            with one alone where the text is a config of another kind.
     """
     reader = _Reader(source)
     data = reader.document(text)
@@ -85,6 +87,8 @@ def parse(text: str, model: type[M], source: str, overrides: Sequence[str] = ())
         # not true, yet 3 is a float, a list is a tuple, and text is a path or a member of an enum.
         made = model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
+        if other := other_kind(data, model.model_fields):
+            raise ConfigError([f"{printable(source)} is {other}."]) from error
         reader.judge(error, model.model_json_schema())
         # Were no fault worded, pydantic's own words are better than none.
         raise ConfigError(reader.lines() or [" ".join(str(error).split())]) from error

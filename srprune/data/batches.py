@@ -13,6 +13,7 @@ from srprune.data.crops import DeviceCrops, HostCrops, Pixels
 from srprune.data.patches import PatchPool
 from srprune.data.residency import Residency, open_crops
 from srprune.data.sampler import CropSampler, Ints, Picks
+from srprune.data.unpacked import PackedCrops
 
 AHEAD = 3  # parts that are read before they are asked for
 
@@ -102,7 +103,7 @@ class Batches:
                 self._lr.cut(place_B, top_B, left_B, turn_B),
                 self._hr.cut(place_B, *scaled, turn_B),
             )
-        assert isinstance(self._lr, HostCrops)
+        assert not isinstance(self._lr, DeviceCrops)
         return self._sent(_cut(self._lr, picks, 1)), self._sent(_cut(self._hr, picks, self._scale))
 
     def _sent(self, crops: Pixels) -> Tensor:
@@ -116,5 +117,5 @@ class Batches:
         return crops_BHWC.permute(0, 3, 1, 2).float().div_(255)
 
 
-def _cut(crops: HostCrops, picks: Picks, scale: int) -> Pixels:
+def _cut(crops: HostCrops | PackedCrops, picks: Picks, scale: int) -> Pixels:
     return crops.cut(picks.place_B, picks.top_B * scale, picks.left_B * scale, picks.turn_B)

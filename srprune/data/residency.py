@@ -12,6 +12,8 @@ from srprune.core.patches import PatchIndex
 from srprune.data.crops import DeviceCrops, HostCrops
 from srprune.data.layout import Ints, in_store, packed
 from srprune.data.memory import free_memory, free_on
+from srprune.data.unpacked import PackedCrops, fill_unpacked
+from srprune.images.packed_store import PackedStore
 from srprune.images.store import PixelStore
 
 Residency = Literal["device", "host", "disk"]
@@ -54,7 +56,7 @@ def open_crops(
     side: int,
     residency: Residency,
     device: torch.device,
-) -> HostCrops | DeviceCrops:
+) -> HostCrops | PackedCrops | DeviceCrops:
     """Read the pixels of some patches to where they shall stand.
 
     Args:
@@ -67,10 +69,15 @@ def open_crops(
         device: for ``device``.
     """
     if residency == "disk":
+        if isinstance(store, PackedStore):
+            return PackedCrops(index, ids, store, scale, side)
         return HostCrops(store.flat, in_store(index, ids, store, scale), side)
     layout = packed(index, ids, scale)
     flat = np.empty(layout.num_bytes, dtype=np.uint8)
-    layout.fill(store, flat)
+    if isinstance(store, PackedStore):
+        fill_unpacked(layout, store, flat)
+    else:
+        layout.fill(store, flat)
     if residency == "host":
         return HostCrops(flat, layout.table, side)
     return DeviceCrops(flat, layout.table, side, device)

@@ -15,7 +15,7 @@ SPLIT = "train"
 
 
 def hf(job: Job) -> dict[int, str]:
-    """``train/metadata.jsonl`` beside ``train/hr`` and ``train/lr``."""
+    """Hugging Face image folder: ``train/metadata.jsonl`` beside ``train/hr`` and ``train/lr``."""
     words = {HR: "hr", **job.lr_names()}
     folders = {scale: f"{SPLIT}/{word}" for scale, word in words.items()}
     job.write_pngs(folders)

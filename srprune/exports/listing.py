@@ -56,7 +56,10 @@ class CoreSetList:
 def write_list(
     path: Path, name: str, coreset: CoreSet, index: PatchIndex, made: Mapping[str, Any]
 ) -> str:
-    """Write a list atomically; return its fingerprint.
+    """One JSON file without pixels: windows and hashes of images, for 'srprune import'.
+
+    Returns:
+        Fingerprint of the list, which is written whole or not at all.
 
     Raises:
         InputError: another list, or another file, stands there.

@@ -76,9 +76,14 @@ def check_space(
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise StorageError(
-            f"the export needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free. "
+            f"the export needs {_told(needed)}, but {folder} has {_told(free)} free. "
             "Free some space, or name another --out."
         )
+
+
+def _told(num_bytes: int) -> str:
+    """Bytes for people: GB, or MB where they would be less than one."""
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.2f} MB"
 
 
 def _num_there(files: PatchFiles, ids: Sequence[int], scales: Sequence[int]) -> int:

@@ -17,7 +17,10 @@ SHARD = 1000  # patches a shard: about 300 MB of 480 px
 
 
 def webdataset(job: Job) -> dict[int, str]:
-    """``coreset-000000.tar`` and so on; the same core-set gives the same bytes."""
+    """Tar shards, ``coreset-000000.tar`` and so on, for webdataset and Hugging Face datasets.
+
+    The same core-set gives the same bytes.
+    """
     words = {HR: "hr", **job.lr_names()}
     positions = range(len(job.ids))
 

@@ -211,6 +211,8 @@ def _opened(path: Path) -> ImageFile.ImageFile:
     except Exception as error:
         if path.stat().st_size == 0:
             raise ImageError("is empty (0 bytes)") from error
+        if _begins_as_webp(path):  # Pillow opens no part of one, so it would be no image at all
+            raise ImageError("is cut off or damaged") from error
         raise ImageError(f"is not a {kind} image") from error
     try:
         _refuse(image)
@@ -221,6 +223,12 @@ def _opened(path: Path) -> ImageFile.ImageFile:
         image.close()
         raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
     return image
+
+
+def _begins_as_webp(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"RIFF" and head[8:] == b"WEBP"
 
 
 def _refuse(image: ImageFile.ImageFile) -> None:

@@ -14,6 +14,7 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,8 +36,8 @@ class PixelStore:
     Attributes:
         shapes: (height, width) of each image, px.
         offsets: byte that each image starts at.
-        flat: (bytes,) uint8, all images one after the other; mapped, not read.
-        num_bytes: size of the pixels on disk.
+        flat: (bytes,) uint8, the file, all images one after the other; mapped, not read.
+        num_bytes: size of these images on disk.
     """
 
     def __init__(self, path: Path, shapes: Sequence[Shape], offsets: Sequence[int]) -> None:
@@ -72,11 +73,28 @@ def open_store(path: Path, key: str, shapes: Sequence[Shape]) -> PixelStore:
         MissingArtifact: the store is not there, or holds other pixels.
         ArtifactError: the file is shorter than it must be.
     """
+    description = read_description(path, key, ("offsets",))
+    return PixelStore(path, shapes, description["offsets"])
+
+
+def read_description(path: Path, key: str, fields: Sequence[str]) -> dict[str, Any]:
+    """What the file beside a pixel file says, held against the pixel file.
+
+    Args:
+        path: the pixel file.
+        key: fingerprint of the pixels that are expected.
+        fields: that the description must have besides.
+
+    Raises:
+        MissingArtifact: the pixels are not there, or are others.
+        ArtifactError: the pixel file is not as long as it must be.
+    """
     try:
-        description = json.loads(_description(path).read_text())
+        description: dict[str, Any] = json.loads(description_path(path).read_text())
         size = path.stat().st_size
         key_there, num_bytes = description["key"], description["num_bytes"]
-        offsets = description["offsets"]
+        for field in fields:
+            description[field]
     except (FileNotFoundError, ValueError, LookupError, TypeError):
         raise MissingArtifact(
             f"the pixels {path} are not there. Run 'srprune extract' on the same images again."
@@ -91,7 +109,7 @@ def open_store(path: Path, key: str, shapes: Sequence[Shape]) -> PixelStore:
             f"{path} has {size} bytes; {num_bytes} were expected. "
             "Delete it and run 'srprune extract' again."
         )
-    return PixelStore(path, shapes, offsets)
+    return description
 
 
 def build_store(
@@ -123,12 +141,12 @@ def build_store(
     Raises:
         StorageError: the disk is full or may not be written.
     """
-    part, journal_path = _part(path), _journal(path)
+    part, log = part_path(path), journal_path(path)
     offsets, total = _layout(shapes)
     layout = digest(plan, json.dumps([list(shape) for shape in shapes]))
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = _read_journal(journal_path, layout) if part.exists() else {}
+        done = _words(read_journal(log, layout)) if part.exists() else {}
         _check_space(path, total - (part.stat().st_size if done else 0))
         bad: dict[int, ImageError] = {}
         todo = [i for i in range(len(shapes)) if i not in done]
@@ -137,7 +155,7 @@ def build_store(
         try:
             if hasattr(os, "posix_fallocate"):  # a full disk shows now, not at the last image
                 os.posix_fallocate(handle, 0, total)
-            with open(journal_path, "a" if done else "w", encoding="utf-8") as journal:
+            with open(log, "a" if done else "w", encoding="utf-8") as journal:
                 # on going on, a new line: the last one may have been cut off
                 journal.write("\n" if done else json.dumps({"layout": layout}) + "\n")
                 lock = threading.Lock()
@@ -164,7 +182,7 @@ def build_store(
             os.close(handle)
             if not done:  # nothing to go on from
                 part.unlink(missing_ok=True)
-                journal_path.unlink(missing_ok=True)
+                log.unlink(missing_ok=True)
     return done, bad
 
 
@@ -182,13 +200,13 @@ def finish_store(
     offsets, total = _layout(shapes)
     kept = range(len(shapes)) if kept is None else kept
     with storage_errors(path):
-        _description(path).unlink(missing_ok=True)  # never describes other pixels than these
-        os.replace(_part(path), path)
+        description_path(path).unlink(missing_ok=True)  # never describes other pixels than these
+        os.replace(part_path(path), path)
         write_json(
-            _description(path),
+            description_path(path),
             {"key": key, "num_bytes": total, "offsets": [offsets[i] for i in kept]},
         )
-        _journal(path).unlink(missing_ok=True)
+        journal_path(path).unlink(missing_ok=True)
     return open_store(path, key, [shapes[i] for i in kept])
 
 
@@ -205,20 +223,33 @@ def _write_all(handle: int, pixels: npt.NDArray[np.uint8], offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def _read_journal(path: Path, layout: str) -> dict[int, str]:
-    """Finished images of a part; a line that was cut off by a kill counts for nothing."""
-    done: dict[int, str] = {}
+def read_journal(path: Path, layout: str | None = None) -> list[Any]:
+    """Lines about finished images of a part; one that was cut off by a kill counts for nothing.
+
+    Args:
+        path: the journal.
+        layout: what its first line must say, else there are no lines; None takes any.
+    """
+    entries: list[Any] = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        if json.loads(lines[0])["layout"] != layout:
-            return {}
+        if json.loads(lines[0])["layout"] != layout and layout is not None:
+            return []
     except (OSError, ValueError, LookupError, TypeError):
-        return {}
+        return []
     for line in lines[1:]:
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            entry = json.loads(line)
-            done[entry["image"]] = entry["word"]
-    return done
+        with contextlib.suppress(ValueError):
+            entries.append(json.loads(line))
+    return entries
+
+
+def _words(entries: list[Any]) -> dict[int, str]:
+    """The word of each finished image."""
+    words: dict[int, str] = {}
+    for entry in entries:
+        with contextlib.suppress(LookupError, TypeError):
+            words[entry["image"]] = entry["word"]
+    return words
 
 
 def _check_space(path: Path, needed: int) -> None:
@@ -230,13 +261,27 @@ def _check_space(path: Path, needed: int) -> None:
         )
 
 
-def _part(path: Path) -> Path:
+def part_path(path: Path) -> Path:
+    """The pixel file while it is made."""
     return path.with_name(path.name + ".part")
 
 
-def _journal(path: Path) -> Path:
+def journal_path(path: Path) -> Path:
+    """The list of images that are in the part."""
     return path.with_name(path.name + ".journal")
 
 
-def _description(path: Path) -> Path:
+def description_path(path: Path) -> Path:
+    """The facts about a finished pixel file."""
     return path.with_name(path.name + ".json")
+
+
+def remove_store(path: Path) -> None:
+    """Delete a pixel file with all that belongs to it, finished or not.
+
+    Raises:
+        StorageError: the folder may not be written.
+    """
+    with storage_errors(path):
+        for each in (description_path(path), path, part_path(path), journal_path(path)):
+            each.unlink(missing_ok=True)

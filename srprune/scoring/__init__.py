@@ -21,7 +21,7 @@ SCORERS = Table(
         "ssim": "srprune.scoring.measures:Ssim",
         "uncertainty": "srprune.scoring.measures:Uncertainty",
         "reducible": "srprune.scoring.measures:Reducible",
-        "bicubic": "srprune.scoring.measures:Mse",
+        "bicubic": "srprune.scoring.measures:Bicubic",
         "sobel": "srprune.scoring.gradient:Sobel",
         "sobel_swapped": "srprune.scoring.gradient:SwappedSobel",
         "laplacian": "srprune.scoring.gradient:Laplacian",

@@ -58,6 +58,10 @@ class Mse(Measure):
         return _mean(_squares(sr[0], hr_BCHW))
 
 
+class Bicubic(Mse):
+    """MSE of bicubic interpolation on Y; needs no network."""
+
+
 class L1(Measure):
     """Mean absolute error: what most SR networks are trained on."""
 

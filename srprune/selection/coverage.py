@@ -9,8 +9,24 @@ from srprune.core.patches import PatchIndex
 
 Whole = npt.NDArray[np.int64]
 
-CELLS = 1 << 23  # cells of the compressed images at a time: 32 MB
-PATCHES = 1 << 22  # patches at a time, about
+CELLS = 1 << 23  # cells of the compressed images at a time, one or two bytes each
+PATCHES = 1 << 20  # patches at a time, about
+
+
+def rows_of_images(index: PatchIndex, ids: Whole | None = None) -> tuple[Whole, Whole]:
+    """First row of each image, and the row behind its last one.
+
+    Args:
+        index: the patches.
+        ids: sorted; rows are then those of the ids, and of the index by default.
+
+    Returns:
+        Two arrays, (images,) int64.
+    """
+    borders = np.r_[0, np.cumsum(index.patches_per_image)]
+    if ids is not None:
+        borders = np.searchsorted(ids, borders)
+    return borders[:-1], borders[1:]
 
 
 def covered_pixels(index: PatchIndex, ids: Whole | None = None) -> int:
@@ -23,32 +39,25 @@ def covered_pixels(index: PatchIndex, ids: Whole | None = None) -> int:
         index: the patches.
         ids: of those that count; all by default.
     """
-    image_M, top_M, left_M = (
-        column if ids is None else column[ids]
-        for column in (index.image_N, index.top_N, index.left_N)
-    )
-    if (image_M[1:] < image_M[:-1]).any():
-        order_M = np.argsort(image_M, kind="stable")
-        image_M, top_M, left_M = image_M[order_M], top_M[order_M], left_M[order_M]
-    ends_I = np.cumsum(np.bincount(image_M, minlength=len(index.images)))
-    starts_I = np.r_[0, ends_I[:-1]]
+    if ids is not None and (ids[1:] < ids[:-1]).any():
+        ids = np.sort(ids)
+    starts_I, ends_I = rows_of_images(index, ids)
     shapes_I = np.array([image.height << 32 | image.width for image in index.images])
     order_I = np.argsort(shapes_I, kind="stable")
     covered = 0
     for images in np.split(order_I, np.flatnonzero(np.diff(shapes_I[order_I])) + 1):
         patches = int((ends_I[images] - starts_I[images]).sum())
         for some in np.array_split(images, min(patches // PATCHES + 1, len(images))):
-            rows_M = _rows(starts_I[some], ends_I[some])
             number_M = np.repeat(np.arange(len(some)), ends_I[some] - starts_I[some])
             if len(number_M):
-                covered += _union(number_M, top_M[rows_M], left_M[rows_M], index.size)
+                ids_M = _rows(starts_I[some], ends_I[some])
+                ids_M = ids_M if ids is None else ids[ids_M]
+                covered += _union(number_M, index.top_N[ids_M], index.left_N[ids_M], index.size)
     return covered
 
 
-def _rows(starts_I: Whole, ends_I: Whole) -> Whole | slice:
-    """The rows of several images, one after the other; a slice where they already are."""
-    if np.array_equal(starts_I[1:], ends_I[:-1]):
-        return slice(int(starts_I[0]), int(ends_I[-1]))
+def _rows(starts_I: Whole, ends_I: Whole) -> Whole:
+    """The rows of several images, one after the other."""
     lengths_I = ends_I - starts_I
     shifts_I = starts_I - np.r_[0, np.cumsum(lengths_I)[:-1]]
     return np.repeat(shifts_I, lengths_I) + np.arange(lengths_I.sum())
@@ -61,38 +70,41 @@ def _union(
     size: int,
 ) -> int:
     """Area of the union of squares, in px, over images numbered from 0 in rising order."""
-    (tops, bottoms, ys), (lefts, rights, xs) = (_cells(at_M, size) for at_M in (top_M, left_M))
+    (tops, y_M, ys), (lefts, x_M, xs) = (_cells(at_M, size) for at_M in (top_M, left_M))
     area_YX = np.outer(np.diff(ys), np.diff(xs))
-    cells = len(ys) * len(xs)
-    some = max(CELLS // cells, 1)
+    some = max(CELLS // (len(ys) * len(xs)), 1)
     covered = 0
     for first in range(0, int(number_M[-1]) + 1, some):
         part = slice(*np.searchsorted(number_M, (first, first + some)).tolist())
         images = min(some, int(number_M[-1]) + 1 - first)
-        # +1 and -1 at the corners; two running sums make of them how many squares lie on a cell
-        depth = np.zeros(cells * images, dtype=np.int32)  # images last, so that sums run over many
-        own_M = number_M[part] - first
-        for y_M, x_M, step in (
-            (tops, lefts, 1),
-            (tops, rights, -1),
-            (bottoms, lefts, -1),
-            (bottoms, rights, 1),
-        ):
-            np.add.at(depth, (y_M[part] * len(xs) + x_M[part]) * images + own_M, np.int32(step))
-        depth_YXI = depth.reshape(len(ys), len(xs), images)
-        for y in range(1, len(ys)):
-            depth_YXI[y] += depth_YXI[y - 1]
-        for x in range(1, len(xs)):
-            depth_YXI[:, x] += depth_YXI[:, x - 1]
-        covered_YX = np.count_nonzero(depth_YXI, axis=2)[:-1, :-1]
-        covered += int((covered_YX * area_YX).sum())
+        # images last, so that one step runs over many of them
+        is_there = np.zeros((len(tops), len(lefts), images), dtype=bool)
+        place_M = y_M[part] * len(lefts) + x_M[part]
+        is_there.reshape(-1)[place_M * images + number_M[part] - first] = True
+        rows_YXI = _spread(is_there, tops, ys, size)
+        cells_XYI = _spread(rows_YXI.swapaxes(0, 1), lefts, xs, size)
+        covered += int((np.count_nonzero(cells_XYI, axis=2).T * area_YX).sum())
     return covered
 
 
 def _cells(at_M: npt.NDArray[np.int32], size: int) -> tuple[Whole, Whole, Whole]:
-    """Along one side: cell that each square begins in, cell behind it, and where cells begin."""
-    used = np.zeros(int(at_M.max()) + size + 1, dtype=bool)
-    used[at_M] = True
-    used[size:] |= used[:-size].copy()
-    cell_of = np.cumsum(used) - 1
-    return cell_of[at_M], cell_of[at_M + size], np.flatnonzero(used)
+    """Along one side: where squares begin, which of these each square has, and borders of cells."""
+    used = np.bincount(at_M) > 0
+    begins = np.flatnonzero(used)
+    return begins, (np.cumsum(used) - 1)[at_M], np.union1d(begins, begins + size)
+
+
+def _spread(
+    is_there: npt.NDArray[np.bool_], begins: Whole, borders: Whole, size: int
+) -> npt.NDArray[np.bool_]:
+    """From where squares begin, along the first axis, to the cells that they lie on."""
+    on = np.zeros((len(borders) - 1, *is_there.shape[1:]), dtype=bool)
+    depth = np.zeros(is_there.shape[1:], dtype=np.min_scalar_type(len(begins)))
+    first, behind = (np.searchsorted(borders, at).tolist() for at in (begins, begins + size))
+    for cell, into in enumerate(on):
+        if cell in first:
+            depth += is_there[first.index(cell)]
+        if cell in behind:
+            depth -= is_there[behind.index(cell)]
+        np.not_equal(depth, 0, out=into)
+    return on

@@ -12,7 +12,7 @@ from srprune.core.errors import InputError
 from srprune.core.seeding import generator
 from srprune.selection.rule import Ids, Labels
 
-BLOCK = 1 << 22  # values at a time, so that no temporary is as large as the scores
+BLOCK = 1 << 20  # values at a time, so that no temporary is as large as the scores
 Counts = npt.NDArray[np.int64]
 
 
@@ -71,14 +71,39 @@ def draw(labels_N: Labels, taken_K: Counts, seed: int, purpose: str) -> Ids:
     Returns:
         Sorted patch ids, int64.
     """
-    small = np.int16 if len(taken_K) < 1 << 15 else np.int32  # numpy sorts 16 bits by radix
-    order_N = np.argsort(labels_N.astype(small), kind="stable")
-    ends_K = np.cumsum(np.bincount(labels_N + 1, minlength=len(taken_K) + 1))
+    kept_N = _drawn(labels_N, taken_K, seed, purpose)
+    return np.flatnonzero(kept_N).astype(np.int64, copy=False)
+
+
+def _drawn(labels_N: Labels, taken_K: Counts, seed: int, purpose: str) -> npt.NDArray[np.bool_]:
+    """(N,) whether each patch is drawn; the order is let go of before ids are made."""
+    order_N, ends_K = _by_label(labels_N, len(taken_K))
     kept_N = np.zeros(len(labels_N), dtype=bool)
     for k in np.flatnonzero(taken_K):
         own = order_N[ends_K[k] : ends_K[k + 1]]
-        kept_N[own[generator(seed, purpose, int(k)).permutation(len(own))[: taken_K[k]]]] = True
-    return np.flatnonzero(kept_N).astype(np.int64, copy=False)
+        generator(seed, purpose, int(k)).shuffle(own)  # in place: the one large array is order_N
+        kept_N[own[: taken_K[k]]] = True
+    return kept_N
+
+
+def _by_label(labels_N: Labels, num: int) -> tuple[npt.NDArray[np.signedinteger], Counts]:
+    """Patch ids by label from -1 on, each label's in rising order, and where each label ends.
+
+    That is a stable argsort, which would take 16 bytes a patch; by counting it takes 4.
+    """
+    small = np.int16 if num < 1 << 15 else np.int32  # numpy sorts 16 bits by radix
+    sizes_K = sizes_of(labels_N, num)
+    ends_K = np.cumsum(np.r_[len(labels_N) - sizes_K.sum(), sizes_K])
+    order_N = np.empty(len(labels_N), dtype=id_type(len(labels_N)))
+    next_K = np.r_[0, ends_K[:-1]]
+    for start in range(0, len(labels_N), BLOCK):
+        block = labels_N[start : start + BLOCK] + 1
+        ids = np.argsort(block.astype(small), kind="stable")
+        own_K = np.bincount(block, minlength=num + 1)
+        shifts_K = next_K - np.cumsum(own_K) + own_K
+        order_N[np.repeat(shifts_K, own_K) + np.arange(len(block))] = ids + start
+        next_K += own_K
+    return order_N, ends_K
 
 
 def by_width(values_N: npt.NDArray[np.float64], num: int, among_N: npt.NDArray[np.bool_]) -> Labels:
@@ -114,7 +139,8 @@ def by_rank(values_N: npt.NDArray[np.float64], num: int, among_N: npt.NDArray[np
     """
     values_M = values_N[among_N]
     places = [max(-(-k * len(values_M) // num) - 1, 0) for k in range(1, num)]
-    edges = np.partition(values_M, places)[places] if places else np.empty(0)
+    values_M.partition(places or 0)  # in place, as it is a copy already
+    edges = values_M[places]
     del values_M
     labels_N = np.full(len(values_N), -1, dtype=np.int32)
     for start in range(0, len(values_N), BLOCK):
@@ -126,4 +152,12 @@ def by_rank(values_N: npt.NDArray[np.float64], num: int, among_N: npt.NDArray[np
 
 def sizes_of(labels_N: Labels, num: int) -> Counts:
     """(K,) number of patches in each group; -1 counts nowhere."""
-    return np.bincount(labels_N + 1, minlength=num + 1)[1:]
+    sizes_K = np.zeros(num + 1, dtype=np.int64)
+    for start in range(0, len(labels_N), BLOCK):
+        sizes_K += np.bincount(labels_N[start : start + BLOCK] + 1, minlength=num + 1)
+    return sizes_K[1:]
+
+
+def id_type(num_patches: int) -> type[np.signedinteger]:
+    """The type that holds any patch id in the least memory."""
+    return np.int32 if num_patches <= 1 << 31 else np.int64

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from srprune.core.seeding import generator
+from srprune.selection.quota import id_type
 from srprune.selection.rule import Choice, Pool, Prepared, Rule
 
 
@@ -15,7 +16,8 @@ def _random(pool: Pool) -> Prepared:
     those of ``des`` are. An offset skips the head of that order; it is of use only to draw a
     second, disjoint control.
     """
-    order_N = generator(pool.seed, "selection.random").permutation(pool.num_patches)
+    order_N = np.arange(pool.num_patches, dtype=id_type(pool.num_patches))
+    generator(pool.seed, "selection.random").shuffle(order_N)
 
     def take(size: int) -> Choice:
         kept_N = np.zeros(pool.num_patches, dtype=bool)

@@ -154,7 +154,14 @@ def run_chain(
         )
         tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
     for method in sorted(ranked):
-        name, _ = score(workspace, method=method, scale=run.scale, device=device, progress=progress)
+        name, _ = score(
+            workspace,
+            method=method,
+            scale=run.scale,
+            device=device,
+            tell=tell,
+            progress=progress,
+        )
         tell(f"scores {name}")
 
     results: list[RunResult] = []

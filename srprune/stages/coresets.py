@@ -24,7 +24,8 @@ from srprune.images.store import CHANNELS
 from srprune.scoring import SCORERS
 from srprune.selection import RULES
 from srprune.selection.budget import Budget, largest
-from srprune.selection.coverage import covered_pixels
+from srprune.selection.coverage import covered_pixels, rows_of_images
+from srprune.selection.quota import sizes_of
 from srprune.selection.rule import FEATURES, Choice, Labels, Pool, Prepared, Rule, skipped, window
 from srprune.stages.extract import read_index
 from srprune.stages.features import features_of
@@ -143,13 +144,17 @@ def select(
             made=watch.made(),
             weights=choice.weights,
         )
-    if prepared.groups_N is not None:
+    groups_N = prepared.groups_N
+    del prepared, choice  # an order of all patches may hang on them
+    found = describe(name, coreset, index, table)
+    if groups_N is not None:
+        del index, table
         keys = ("rule", "offset", "seed", "settings")
         about = {key: params[key] for key in keys if key in params}
-        _write_groups(workspace.groups(name), prepared.groups_N, parents, about, watch)
-        num_groups = int(np.count_nonzero(np.bincount(prepared.groups_N + 1)[1:]))
-        return replace(describe(name, coreset, index, table), num_groups=num_groups)
-    return describe(name, coreset, index, table)
+        _write_groups(workspace.groups(name), groups_N, parents, about, watch)
+        sizes_K = sizes_of(groups_N, int(groups_N.max()) + 1)
+        found = replace(found, num_groups=int(np.count_nonzero(sizes_K)))
+    return found
 
 
 def name_of(
@@ -262,20 +267,28 @@ def _write_groups(
 
 def describe(name: str, coreset: CoreSet, index: PatchIndex, table: ScoreTable | None) -> Selection:
     """Work out what a core-set keeps."""
-    kept = table.scores_N[coreset.patch_ids] if table else None
-    total = float(table.scores_N.sum()) if table else 0.0
-    images = len(index.images)
-    kept_per_image = np.bincount(index.image_N[coreset.patch_ids], minlength=images)
+    score_range, loss_share = _kept(coreset, table.scores_N) if table else (None, None)
+    starts_I, ends_I = rows_of_images(index, coreset.patch_ids)
     return Selection(
         name=name,
         coreset=coreset,
         num_patches=len(index),
         num_skipped=int(coreset.header.params["num_skipped"]),
-        score_range=(float(kept.min()), float(kept.max())) if kept is not None else None,
-        loss_share=float(kept.sum()) / total if kept is not None and total > 0 else None,
-        image_shares=kept_per_image / index.patches_per_image,
+        score_range=score_range,
+        loss_share=loss_share,
+        image_shares=(ends_I - starts_I) / index.patches_per_image,
         pixel_share=covered_pixels(index, coreset.patch_ids) / covered_pixels(index),
     )
+
+
+def _kept(
+    coreset: CoreSet, scores_N: npt.NDArray[np.float64]
+) -> tuple[tuple[float, float], float | None]:
+    """Lowest and highest kept score, and the kept share of the sum of all."""
+    kept = scores_N[coreset.patch_ids]
+    total = float(scores_N.sum())
+    share = float(kept.sum()) / total if total > 0 else None
+    return (float(kept.min()), float(kept.max())), share
 
 
 def read_scores(workspace: Workspace, name: str, index: PatchIndex) -> ScoreTable:

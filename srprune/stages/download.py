@@ -75,7 +75,7 @@ def plan(
         dataset = table[name]
         if not dataset.parts:
             raise InputError(
-                f"{dataset.title} cannot be downloaded by a program ({dataset.terms}). Ask for it "
+                f"{dataset.title} cannot be downloaded by a program: {dataset.terms}. Ask for it "
                 f"at {dataset.ask} and put its images into {out / dataset.title / 'HR'}."
             )
         for part in dict.fromkeys(parts or dataset.default):

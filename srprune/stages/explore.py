@@ -11,11 +11,18 @@ import numpy as np
 
 from srprune.core.coreset import CoreSet
 from srprune.core.error_maps import ErrorMaps
-from srprune.core.errors import InputError, MissingArtifact, MissingDependency, UserError
+from srprune.core.errors import (
+    ArtifactError,
+    InputError,
+    MissingArtifact,
+    MissingDependency,
+    UserError,
+)
 from srprune.core.names import near
+from srprune.core.outputs import named_by
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
-from srprune.core.workspace import Workspace, the_one
+from srprune.core.workspace import Workspace
 from srprune.images.store import PixelStore
 from srprune.reporting.contact_sheet import contact_sheet
 from srprune.reporting.explorer.content import Content, NamedScores, Preset
@@ -59,8 +66,8 @@ def explore(
 
     Args:
         workspace: holds the patches, their pixels and the score tables; gets ``reports/``.
-        scores: name of the score table that is shown first; by default the first by name. All
-            tables of the workspace are on the page.
+        scores: name of the score table that is shown first; by default the first by name that
+            can be read. All tables of the workspace are on the page.
         coresets: names of core-sets that the page can show.
         out: the HTML file; by default ``reports/explorer_NAME.html``.
         workers: threads for thumbnails.
@@ -68,6 +75,7 @@ def explore(
 
     Raises:
         MissingArtifact: no patch index, pixels or score table, or no core-set of a name.
+        ArtifactError: no score table can be read.
         ArtifactMismatch: a score table or core-set that was named is of another patch index.
         StorageError: a file cannot be written.
     """
@@ -80,7 +88,8 @@ def explore(
     if page.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"the page {page} is HTML. Give it a name that ends in .html.")
     content = Content(index, tables, presets, hr.image, _options(workspace))
-    thumbs = write_explorer(page, content, workers=workers, progress=progress)
+    with named_by(out):
+        thumbs = write_explorer(page, content, workers=workers, progress=progress)
     figures = _figures(workspace.reports, index, hr, first, presets, missing)
     names = [named.name for named in tables]
     return Explored(page, figures, names, thumbs.side, missing)
@@ -91,16 +100,21 @@ def _tables(
 ) -> tuple[list[NamedScores], list[str]]:
     """All tables of the index, the first one at the front; and why others are left out."""
     names = [path.stem for path in workspace.score_tables()]
-    if first is None:
-        paths = workspace.score_tables()[:1]
-        first = the_one(paths, "score table", "--scores", "srprune score").stem
-    tables, missing = [NamedScores(first, read_scores(workspace, first, index))], []
+    tables: list[NamedScores] = []
+    missing: list[str] = []
+    if first is not None:
+        tables.append(NamedScores(first, read_scores(workspace, first, index)))
+    elif not names:
+        raise MissingArtifact("there is no score table yet. Run 'srprune score' first.")
     for name in names:
         if name != first:
             try:
                 tables.append(NamedScores(name, read_scores(workspace, name, index)))
             except UserError as error:
                 missing.append(f"scores {name}: {error}")
+    if not tables:
+        others = f" So it is with all {len(names)} score tables." if names[1:] else ""
+        raise ArtifactError(f"no score table can be shown; {missing[0]}{others}")
     for place, named in enumerate(tables):
         path = workspace.error_maps(named.name)
         if path.exists():

@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from srprune.core.artifact import storage_errors
 from srprune.core.coreset import CoreSet
-from srprune.core.errors import InputError, MissingArtifact, UserError
+from srprune.core.errors import ArtifactError, InputError, MissingArtifact, UserError
 from srprune.core.lock import exclusive
 from srprune.core.names import near
+from srprune.core.outputs import named_by
+from srprune.core.parallel import in_threads
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
@@ -33,7 +35,7 @@ from srprune.exports.stamp import (
     write_stamp,
 )
 from srprune.stages.coresets import read_scores
-from srprune.stages.extract import read_index, sub_image_names
+from srprune.stages.extract import open_hr, read_index, stored, sub_image_names
 from srprune.stages.pool import DEGRADATION, open_pool
 
 SCALES = (2, 3, 4)
@@ -84,6 +86,7 @@ def export(
         UnknownName: no such form.
         InputError: scales that there are not, several core-sets, or something else at ``out``.
         MissingArtifact: no patch index, no pixels, no core-set.
+        ArtifactError: the pixels of an image were changed since they were extracted.
         ArtifactMismatch: the core-set is of another patch index.
         MissingDependency: the form needs a package that is not installed.
         StorageError: too little space, or a folder that may not be written.
@@ -102,7 +105,8 @@ def export(
     if to == LIST:
         place = out or exports / f"{name}.json"
         again = place.exists()
-        mark = write(place, name, chosen, index, watch.made())
+        with named_by(out):
+            mark = write(place, name, chosen, index, watch.made())
         facts = {"fingerprint": mark, "num_patches": len(chosen), "num_images": len(index.images)}
         stamp = {"format": LIST, "name": name, **facts, "num_bytes": place.stat().st_size}
         return Exported(place, stamp, again)
@@ -122,13 +126,14 @@ def export(
     there = already_there(place, what)
     if there is not None:
         return Exported(place, there, again=True)
+    _check_pixels(workspace, index, chosen.patch_ids, workers, progress)
     with exclusive(workspace.hr_pixels.parent):  # LR that is not there yet is made
         pools = {scale: open_pool(workspace, scale, progress) for scale in scales}
     files = PatchFiles(index, sub_image_names(index), pools, _png_folders(workspace, index))
-    with storage_errors(place):
+    with named_by(out), storage_errors(place):
         kept = png_size(files, chosen.patch_ids, KEPT_SAMPLE, workers)
     check_space(place, files, chosen.patch_ids, kept, linked=link == "hard")
-    with whole_folder(place) as folder:
+    with named_by(out), whole_folder(place) as folder:
         job = Job(
             name=name,
             ids=chosen.patch_ids,
@@ -180,6 +185,34 @@ def find_coreset(workspace: Workspace, named: str | None) -> Path:
         f"there is no core-set '{named}', neither in {workspace.root} nor as a file.{hint} "
         f"Known: {', '.join(known) or 'none'}."
     )
+
+
+def _check_pixels(
+    workspace: Workspace,
+    index: PatchIndex,
+    ids: npt.NDArray[np.int64],
+    workers: int,
+    progress: Progress,
+) -> None:
+    """Hold every image of which a patch is kept against its hash in the index.
+
+    Others train on what goes out, and nobody there could find pixels that a disk has changed.
+    """
+    hr = open_hr(workspace, index)
+    images = np.unique(index.image_N[ids]).tolist()
+    changed: list[int] = []
+    found = in_threads(lambda i: stored(hr.image(i))[1], images, workers)
+    for count, (i, future) in enumerate(found, start=1):
+        if future.result() != index.images[i].content:
+            changed.append(i)
+        progress("check pixels", count, len(images))
+    if changed:
+        others = f" and of {len(changed) - 1} more" if changed[1:] else ""
+        raise ArtifactError(
+            f"the pixels of {index.images[min(changed)].path}{others} in {workspace.hr_pixels} "
+            "are not those that were extracted. Run 'srprune extract' again after removing "
+            f"{workspace.hr_pixels.parent}."
+        )
 
 
 def _columns(

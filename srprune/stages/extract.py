@@ -26,7 +26,15 @@ from srprune.images.benchmarks import PHOTOS, PHOTOS_TRAIN, photos_folder
 from srprune.images.bicubic import modcrop
 from srprune.images.decode import as_rgb, content_of, decode, list_images, read_shape
 from srprune.images.grid import aligned, check_grid, grid
-from srprune.images.store import PixelStore, Shape, build_store, finish_store, open_store
+from srprune.images.packed_store import PackedStore
+from srprune.images.pixels import (
+    build_pixels,
+    discard_part,
+    finish_pixels,
+    open_pixels,
+    remove_pixels,
+)
+from srprune.images.store import PixelStore, Shape
 
 if TYPE_CHECKING:  # pydantic takes as long to load as all of select
     from srprune.core.config import ExtractConfig
@@ -76,12 +84,15 @@ def extract(
     *,
     skip_bad: bool = False,
     write_patches: bool = False,
+    compress: bool = False,
     workers: int = 1,
     progress: Progress = silent,
 ) -> PatchIndex:
     """Decode every image once, lay the grid, write ``patches.parquet``.
 
-    A second call on unchanged images returns what is there; a killed one goes on.
+    A second call on unchanged images returns what is there; a killed one goes on. Whether the
+    pixels are compressed changes no artifact, so they stay as they are unless ``compress`` is
+    asked for.
 
     Args:
         source: the images.
@@ -89,6 +100,8 @@ def extract(
         workspace: gets the index and the pixels.
         skip_bad: go on without images that cannot be used, and record them in the index.
         write_patches: also write every patch as a PNG file, into ``sub_images/HR``.
+        compress: keep the pixels compressed; those that are there are compressed without a look
+            at the images. LR made from them will be, too.
         workers: threads.
         progress: told after each image.
 
@@ -99,7 +112,13 @@ def extract(
     """
     check_grid(config.size, config.stride)
     with exclusive(workspace.root / "pixels"):
-        return _extract(source, config, workspace, skip_bad, write_patches, workers, progress)
+        index = _extract(source, config, workspace, skip_bad, compress, workers, progress)
+        hr = open_hr(workspace, index)
+        if compress and not isinstance(hr, PackedStore):
+            hr = _compress(index, hr, workspace, workers, progress)
+        if write_patches:
+            _write_sub_images(index, hr, workspace, workers, progress)
+        return index
 
 
 def _extract(
@@ -107,7 +126,7 @@ def _extract(
     config: ExtractConfig,
     workspace: Workspace,
     skip_bad: bool,
-    write_patches: bool,
+    compress: bool,
     workers: int,
     progress: Progress,
 ) -> PatchIndex:
@@ -119,11 +138,12 @@ def _extract(
         good = [i for i in range(len(source.names)) if i not in bad]
         contents: dict[int, str] = {}
         if good:
-            done, failed = build_store(
+            done, failed = build_pixels(
                 workspace.hr_pixels,
                 plan,
                 [shapes[i] for i in good],
                 lambda k: stored(decode(source.path(good[k]))),
+                compress=compress,
                 label="decode",
                 workers=workers,
                 progress=progress,
@@ -131,15 +151,17 @@ def _extract(
             contents = {good[k]: content for k, content in done.items()}
             bad |= {good[k]: error for k, error in failed.items()}
         if bad and (not skip_bad or not contents):
-            for ending in (".part", ".journal"):  # of no use: mended images make another plan
-                hr = workspace.hr_pixels
-                hr.with_name(hr.name + ending).unlink(missing_ok=True)
+            discard_part(workspace.hr_pixels)  # of no use: mended images make another plan
             raise _all_bad(source, bad)
         index = _write_index(source, shapes, contents, bad, config, workspace, plan, watch)
         kept = [k for k, i in enumerate(good) if i in contents]
-        finish_store(workspace.hr_pixels, index.pixels, [shapes[i] for i in good], kept)
-    if write_patches:
-        _write_sub_images(index, open_hr(workspace, index), workspace, workers, progress)
+        finish_pixels(
+            workspace.hr_pixels,
+            index.pixels,
+            [shapes[i] for i in good],
+            kept,
+            compress=compress,
+        )
     return index
 
 
@@ -150,7 +172,28 @@ def open_hr(workspace: Workspace, index: PatchIndex) -> PixelStore:
         MissingArtifact: they are not there, or are those of other images.
     """
     shapes = [(image.height, image.width) for image in index.images]
-    return open_store(workspace.hr_pixels, index.pixels, shapes)
+    names = [image.path for image in index.images]
+    return open_pixels(workspace.hr_pixels, index.pixels, shapes, names)
+
+
+def _compress(
+    index: PatchIndex, hr: PixelStore, workspace: Workspace, workers: int, progress: Progress
+) -> PixelStore:
+    """Put a compressed store in the place of a plain one; LR is made again when it is needed."""
+    build_pixels(
+        workspace.hr_pixels,
+        index.pixels,
+        hr.shapes,
+        lambda i: (hr.image(i), ""),
+        compress=True,
+        label="compress",
+        workers=workers,
+        progress=progress,
+    )
+    finish_pixels(workspace.hr_pixels, index.pixels, hr.shapes, compress=True)
+    for lr in workspace.hr_pixels.parent.glob("lr_x*.u8"):
+        remove_pixels(lr)
+    return open_hr(workspace, index)
 
 
 def _already_there(workspace: Workspace, plan: str) -> PatchIndex | None:

@@ -11,7 +11,9 @@ from srprune.core.progress import Progress, silent
 from srprune.core.workspace import Workspace
 from srprune.data.patches import PatchPool
 from srprune.images import bicubic
-from srprune.images.store import PixelStore, build_store, finish_store, open_store
+from srprune.images.packed_store import PackedStore
+from srprune.images.pixels import build_pixels, finish_pixels, open_pixels
+from srprune.images.store import PixelStore
 from srprune.stages.extract import open_hr, read_index
 
 DEGRADATION = "matlab-bicubic-uint8-symmetric"  # what LR is, in every artifact
@@ -22,7 +24,7 @@ def open_pool(
 ) -> PatchPool:
     """Patches with their LR twins, or HR patches alone.
 
-    LR is MATLAB's bicubic of the whole image, kept in a store of its own.
+    LR is MATLAB's bicubic of the whole image, kept in a store of its own, compressed if HR is.
 
     Raises:
         MissingArtifact: no patch index, or its pixels are gone.
@@ -39,17 +41,20 @@ def _open_lr(
     path = workspace.lr_pixels(scale)
     key = digest(index.pixels, str(scale), DEGRADATION)
     shapes = [(height // scale, width // scale) for height, width in hr.shapes]
+    names = [f"LR x{scale} of {image.path}" for image in index.images]
+    compress = isinstance(hr, PackedStore)
     try:
-        return open_store(path, key, shapes)
+        return open_pixels(path, key, shapes, names)
     except MissingArtifact:
         pass
-    build_store(
+    build_pixels(
         path,
         key,
         shapes,
         lambda i: (bicubic.downscale(hr.image(i), scale), ""),
+        compress=compress,
         label=f"LR x{scale}",
         workers=os.cpu_count() or 1,
         progress=progress,
     )
-    return finish_store(path, key, shapes)
+    return finish_pixels(path, key, shapes, compress=compress, names=names)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ import torch
 
 from srprune.core.artifact import canonical, digest
 from srprune.core.error_maps import SIDE, ErrorMaps
-from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact, UserError
+from srprune.core.errors import ArtifactMismatch, InputError, UserError
 from srprune.core.names import unknown
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.restorer import Restorer
 from srprune.core.scores import ScoreTable
-from srprune.core.workspace import Workspace, the_one
+from srprune.core.workspace import Workspace
 from srprune.data.patches import Ids, PatchPool
 from srprune.models.device import pick_device
 from srprune.models.restorer import BicubicRestorer, Precision
@@ -30,17 +30,14 @@ from srprune.scoring.clock import Clock
 from srprune.scoring.maps import ErrorMapper
 from srprune.scoring.reconstruction import Context, Reconstruction, Sight
 from srprune.scoring.run import Cells, Scorer, forget, merged, score_patches
+from srprune.stages.extract import read_index
 from srprune.stages.pool import DEGRADATION, open_pool
-from srprune.stages.restorers import (
-    WEIGHTS,
-    Opened,
-    find_weights,
-    names_a_file,
-    open_restorer,
-    run_names,
-)
+from srprune.stages.restorers import Opened
+from srprune.stages.scoring_models import parents_of, scoring_models
 from srprune.stages.training_set import score_name
 from srprune.training.distributed import ALONE, World
+
+Tell = Callable[[str], None]
 
 BATCH = 4  # patches at a time: on CPUs small batches stay in the cache and win
 DEFAULTS = {"precision": "fp32"}  # what a table means that does not say
@@ -71,6 +68,10 @@ class Options:
                 raise unknown(what, value, known)
 
 
+def _silent(line: str) -> None:
+    """Tell nobody."""
+
+
 def score(
     workspace: Workspace,
     *,
@@ -83,6 +84,7 @@ def score(
     batch: int = BATCH,
     device: str = "auto",
     world: World = ALONE,
+    tell: Tell = _silent,
     progress: Progress = silent,
     clock: Clock | None = None,
 ) -> tuple[str, ScoreTable]:
@@ -101,6 +103,7 @@ def score(
         batch: patches at a time.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         world: the processes that share the work; the first one writes.
+        tell: told where a damaged table is replaced.
         progress: told after each batch.
         clock: told where the time goes, and how many patches this call has scored.
 
@@ -128,7 +131,9 @@ def score(
         clock=clock,
     )
     path, maps = workspace.scores(work.name), workspace.error_maps(work.name)
-    table = None if restart else _already_there(path, work.parents, work.params)
+    if not world.first or path.is_dir():  # all processes find the same; a folder is refused below
+        tell = _silent
+    table = None if restart else _already_there(path, work.parents, work.params, tell)
     if table and not (options.maps and _maps_missing(maps, table)):
         return work.name, table
     if path.is_dir():
@@ -212,17 +217,15 @@ def plan_scoring(
 ) -> Work:
     """Open patches and models, and check that they go together; see :func:`score`."""
     SCORERS[method]  # an unknown name is a fault
+    _check_effect(method, options)
+    if not workspace.patches.exists():
+        read_index(workspace)  # says what comes first; a scoring model would come later
     where = pick_device(device)
-    opened = _opened(workspace, method, scorers, scale, where)
+    opened = scoring_models(workspace, method, scorers, scale, where)
     if opened:
         scale = opened[0].restorer.scale
     scale = scale or 2
     by_reconstruction = method in RECONSTRUCTION
-    if options.maps and not by_reconstruction:
-        raise InputError(
-            f"--maps shows where a reconstruction is wrong, but {method} makes none. Choose one "
-            f"of: {', '.join(RECONSTRUCTION)}."
-        )
     with world.in_turn():  # the first one makes LR, the others find it
         pool = open_pool(workspace, scale, progress, with_lr=by_reconstruction)
     params: dict[str, object] = {"method": method}
@@ -243,8 +246,31 @@ def plan_scoring(
         clock.patches += len(ids)
         return scores
 
-    parents = _parents(opened, pool.index)
+    parents = parents_of(opened, pool.index)
     return Work(name or score_name(method, scale), pool, counted, parents, params, cells_NHW)
+
+
+def _check_effect(method: str, options: Options) -> None:
+    """Refuse options that a method does not look at.
+
+    The scale is none of them: scores that need no LR are those of every scale.
+    """
+    by_reconstruction = method in RECONSTRUCTION
+    by_network = RECONSTRUCTION.get(method, NO_MODEL) != NO_MODEL
+    without_effect = {
+        f"--context {options.context}": options.context != "patch" and not by_reconstruction,
+        "--include-rim": options.include_rim and not by_reconstruction,
+        f"--precision {options.precision}": options.precision != "fp32" and not by_network,
+        "--maps": options.maps and not by_reconstruction,
+    }
+    given = [option for option, useless in without_effect.items() if useless]
+    if given:
+        why = "asks no network" if by_reconstruction else "makes no reconstruction"
+        those = [name for name in RECONSTRUCTION if not by_reconstruction or name != method]
+        raise InputError(
+            f"{', '.join(given)} would have no effect, since {method} {why}. Leave it out, or "
+            f"choose one of: {', '.join(those)}."
+        )
 
 
 def _reconstruction(
@@ -295,81 +321,6 @@ def _reconstruction(
     return scorer, {"context": options.context, "rim": rim, "precision": options.precision}
 
 
-def _opened(
-    workspace: Workspace,
-    method: str,
-    scorers: Sequence[str],
-    scale: int | None,
-    device: torch.device,
-) -> list[Opened]:
-    """The scoring models of a method, as many as it takes, all of one scale."""
-    takes = RECONSTRUCTION.get(method, NO_MODEL)
-    if not scorers and takes.least == 1:
-        folder = _only_scorer(workspace, scale)
-        opened = [open_restorer(str(folder / WEIGHTS), None, device)]
-    elif len(scorers) < takes.least or (takes.most is not None and len(scorers) > takes.most):
-        order = ", the weak one first" if method == "reducible" else ""
-        raise InputError(
-            f"{method} takes {takes}{order}, but --scorer is given {len(scorers)} times."
-        )
-    else:
-        opened = [_scoring_model(workspace, scorer, scale, device) for scorer in scorers]
-    scales = {each.restorer.scale for each in opened}
-    if len(scales) > 1:
-        them = ", ".join(f"{each.path} is of x{each.restorer.scale}" for each in opened)
-        raise InputError(f"scoring models must be of one scale, but {them}.")
-    if scale and scales - {scale}:
-        raise InputError(
-            f"{opened[0].path.parent} is a model of x{opened[0].restorer.scale}, but --scale is "
-            f"{scale}. Run 'srprune pretrain --scale {scale}' first."
-        )
-    return opened
-
-
-def _scoring_model(
-    workspace: Workspace, scorer: str, scale: int | None, device: torch.device
-) -> Opened:
-    """A file by its path, a scoring model by its name, or a run.
-
-    A scoring model of the workspace tells which patches it must score; what is named otherwise may
-    have been trained on anything.
-    """
-    if names_a_file(scorer):
-        return replace(open_restorer(scorer, scale, device), patches=None)
-    own = workspace.scorer(scorer) / WEIGHTS
-    if own.is_file():
-        return open_restorer(str(own), None, device)
-    path = find_weights(scorer, workspace)
-    if path is None:
-        known = ", ".join(folder.name for folder in workspace.scorers()) or "none"
-        raise MissingArtifact(
-            f"there is no scoring model, run or weights file '{scorer}'. Run 'srprune pretrain "
-            f"--name {scorer}' first, or choose one of the scoring models: {known}; or of the "
-            f"runs: {run_names(workspace)}."
-        )
-    return replace(open_restorer(str(path), None, device), patches=None)
-
-
-def _only_scorer(workspace: Workspace, scale: int | None) -> Path:
-    folders = workspace.scorers()
-    if scale and len(folders) > 1:
-        folders = [folder for folder in folders if folder.name.endswith(f"_x{scale}")]
-    return the_one(folders, "scoring model", "--scorer", "srprune pretrain")
-
-
-def _parents(opened: list[Opened], index: PatchIndex) -> dict[str, str]:
-    """Fingerprints of what goes in: the patches, and the scoring models in their order."""
-    parents = {"patches": index.fingerprint}
-    for number, each in enumerate(opened, start=1):
-        if each.patches not in (None, index.fingerprint):
-            raise ArtifactMismatch(
-                f"{each.path.parent} was trained on patch index {each.patches}, but the workspace "
-                f"holds {index.fingerprint}. Run 'srprune pretrain --restart'."
-            )
-        parents["scorer" if number == 1 else f"scorer{number}"] = each.restorer.fingerprint
-    return parents
-
-
 def _maps_missing(path: Path, table: ScoreTable) -> bool:
     """True where the error maps of a table must be made; damaged ones are made again."""
     try:
@@ -380,14 +331,15 @@ def _maps_missing(path: Path, table: ScoreTable) -> bool:
 
 
 def _already_there(
-    path: Path, parents: Mapping[str, str], params: Mapping[str, object]
+    path: Path, parents: Mapping[str, str], params: Mapping[str, object], tell: Tell
 ) -> ScoreTable | None:
     """The table of this name, if it is the very one that is asked for."""
     if not path.exists():
         return None
     try:
         table = ScoreTable.read(path)
-    except UserError:  # damaged: made again
+    except UserError as error:
+        tell(f"a score table that cannot be read is replaced: {error}")
         return None
     there: dict[str, Any] = {**DEFAULTS, **table.header.parents, **table.header.params}
     for what, value in {**parents, **params}.items():

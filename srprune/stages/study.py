@@ -146,6 +146,7 @@ def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
         options=options if models else None,
         name=None if name == table.method else f"{name}_x{scale}",
         device=setting.device,
+        tell=setting.tell,
         progress=setting.progress,
     )
     setting.tell(f"scores {made}")

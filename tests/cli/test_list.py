@@ -30,8 +30,12 @@ def test_list_tells_the_names_and_a_line_about_each(cli):
     ("what", "name", "said"),
     [
         ("scorers", "laplacian", "Laplacian"),
+        ("scorers", "bicubic", "MSE of bicubic interpolation"),
         ("rules", "des", "hardest"),
         ("exports", "basicsr", "BasicSR"),
+        ("exports", "hf", "Hugging Face image folder: train/metadata.jsonl"),
+        ("exports", "list", "without pixels"),
+        ("exports", "webdataset", "Tar shards"),
         ("benchmarks", "photos", "4 images"),
         ("benchmarks", "set5", "Set5, 5 images: Bevilacqua"),
         ("datasets", "div2k", "DIV2K: "),
@@ -47,6 +51,12 @@ def test_every_name_has_a_line_about_it(what):
     for name, about in LISTS[what]().items():
         assert len(about.split()) >= 3, name
         assert "\n" not in about
+
+
+@pytest.mark.parametrize("what", ["scorers", "rules", "exports"])
+def test_no_two_names_have_the_same_line(what):
+    lines = list(LISTS[what]().values())
+    assert [line for line in lines if lines.count(line) > 1] == []
 
 
 def test_list_models_tells_their_facts(cli):

@@ -120,6 +120,31 @@ def test_what_does_not_fit_is_left_out_and_said(cli, scored):
     assert data["presets"][0]["table"] is None
 
 
+def test_a_table_that_cannot_be_read_is_not_the_first(cli, refused, scored):
+    foreign = scored / "scores" / "a.parquet"
+    foreign.write_bytes(b"PAR1")
+    done = cli("report")
+    assert done.stderr.startswith(
+        "left out: scores a: workspace/scores/a.parquet is not a readable"
+    )
+    data = page(scored / "reports" / "explorer_laplacian.html")
+    assert [table["name"] for table in data["tables"]] == ["laplacian", "sobel"]
+    for name in ("laplacian", "sobel"):
+        shutil.copy(foreign, scored / "scores" / f"{name}.parquet")
+    said = refused("report")
+    assert said.startswith("no score table can be shown; scores a: workspace/scores/a.parquet is")
+    assert said.endswith(" So it is with all 3 score tables.")
+
+
+def test_a_page_that_cannot_be_written_asks_for_another_place(refused, scored, tmp_path):
+    (tmp_path / "file").touch()
+    said = refused("report", "--out", "file/page.html")
+    assert said.startswith("cannot write file/page.html: a file stands where a folder must be.")
+    assert said.endswith("or choose another --out.")
+    (scored / "reports").touch()
+    assert refused("report").endswith("or choose another --workspace.")
+
+
 def test_what_report_refuses(refused, cli, scored):
     assert "there is no score table 'sobl'. Did you mean: sobel?" in refused(
         "report", "--scores", "sobl"

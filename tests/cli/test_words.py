@@ -44,6 +44,33 @@ def test_a_patch_index_that_cannot_be_read_is_held_against_nothing_else(cli, pre
     ]
 
 
+INTERRUPT = """
+import signal, sys
+from srprune.cli.main import main
+class Ctrl_C:
+    def find_spec(name, path=None, target=None):
+        if name == f"srprune.cli.{sys.argv[1]}":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Ctrl_C)
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        (["train", "--config", "fsrcnn_x2.yaml"], " with --resume"),
+        (["pretrain"], " with --resume"),
+        (["report"], ""),
+    ],
+)
+def test_after_ctrl_c_resume_is_named_where_it_is_needed(start, command, how):
+    child = start(*command, code=INTERRUPT)
+    said = child.communicate(timeout=120)[1].strip()  # the terminal shows ^C before it
+    assert said == f"Error: interrupted. Give the same command again{how} to go on."
+    assert child.returncode == 130
+
+
 def test_features_and_groups_are_told_in_words(cli, prepared):
     cli("select", "--rule", "hes", "--ratio", "0.5")
     said = cli("inspect").stdout

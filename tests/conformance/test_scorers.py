@@ -127,5 +127,5 @@ def test_a_wrong_number_of_models_is_one_clear_line(workspace: Workspace, method
 def test_other_methods_take_no_model_and_make_no_maps(workspace: Workspace, method: str) -> None:
     with pytest.raises(InputError, match=f"{method} takes no scoring model"):
         score(workspace, method=method, scorers=["srcnn_x2"], device="cpu")
-    with pytest.raises(InputError, match=f"but {method} makes none"):
+    with pytest.raises(InputError, match=f"since {method} makes no reconstruction"):
         score(workspace, method=method, options=Options(maps=True), device="cpu")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srprune.core.artifact import fingerprint, read_columns, read_table, write_table
-from srprune.core.columns import BLOCK, PIECE, TIMES, Text, content, run_starts
+from srprune.core.columns import BLOCK, RUNS, TIMES, Text, content, run_starts
 from srprune.core.errors import ArtifactError
 
 WORDS = st.lists(st.text("ab\u00fc\u4e2d", max_size=3), max_size=40)
@@ -61,9 +61,15 @@ def test_text_counts_as_its_values_with_a_zero_between_them(words: list[str]) ->
 
 @pytest.mark.parametrize("count", [1, TIMES - 1, TIMES, TIMES + 1, 3 * TIMES + 7])
 def test_long_runs_are_whole(count: int) -> None:
-    text = Text(["ab", "", "\u00fc" * PIECE, "c"], np.array([count, count, 1, 2]))
-    words = ["ab"] * count + [""] * count + ["\u00fc" * PIECE, "c", "c"]
+    text = Text(["ab", "", "\u00fc" * BLOCK, "c"], np.array([count, count, 1, 2]))
+    words = ["ab"] * count + [""] * count + ["\u00fc" * BLOCK, "c", "c"]
     assert raw(text) == "\0".join(words).encode()
+
+
+@pytest.mark.parametrize("runs", [1, RUNS - 1, RUNS, RUNS + 1, 3 * RUNS + 7])
+def test_many_runs_are_whole(runs: int) -> None:
+    words = [f"{run}\u00fc" for run in range(runs)]
+    assert raw(Text(words, np.full(runs, 2))) == "\0".join(np.repeat(words, 2)).encode()
 
 
 @pytest.mark.parametrize("first", [0, 5])
@@ -152,6 +158,21 @@ def test_empty_cells_are_damage(tmp_path: Path, cells: pa.Array) -> None:
     pq.write_table(table, tmp_path / "a")
     with pytest.raises(ArtifactError, match=r"is damaged \(empty cells in column name"):
         read_columns(tmp_path / "a", "Thing")
+
+
+def test_ids_are_stored_by_their_differences(tmp_path: Path) -> None:
+    columns = {
+        "patch_id": np.arange(0, 3000, 3),
+        "score": np.ones(1000),
+        "name": array(["a"] * 1000),
+    }
+    write_table(tmp_path / "a", "Thing", columns, parents={}, params={}, made={})
+    with pq.ParquetFile(tmp_path / "a") as file:
+        stored = [file.metadata.row_group(0).column(place) for place in range(3)]
+    assert "DELTA_BINARY_PACKED" in stored[0].encodings and not stored[0].has_dictionary_page
+    assert stored[0].total_compressed_size < 300 and stored[2].has_dictionary_page
+    read = read_table(tmp_path / "a", "Thing")[1]["patch_id"]
+    assert read.dtype == np.int64 and np.array_equal(read, columns["patch_id"])
 
 
 def test_pandas_is_not_loaded(tmp_path: Path) -> None:

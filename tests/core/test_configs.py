@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from srprune.core.configs import find_config, known_configs
-from srprune.core.errors import MissingArtifact
+from srprune.core.config import RunConfig, TrainConfig
+from srprune.core.configs import STUDIES, find_config, known_configs
+from srprune.core.errors import ConfigError, MissingArtifact
+from srprune.core.yaml_file import load, parse
+from srprune.studies.config import StudyConfig
 
 
 @pytest.fixture(autouse=True)
@@ -44,3 +47,27 @@ def test_an_unknown_name_lists_what_there_is() -> None:
 def test_a_folder_is_no_config() -> None:
     Path("demo.yaml").mkdir()
     assert find_config("demo.yaml").is_file()
+
+
+READERS = {TrainConfig: "", RunConfig: "", StudyConfig: STUDIES}
+KINDS = (
+    ("fsrcnn_x2.yaml", TrainConfig, "a training config; give it to 'srprune train --config'"),
+    ("demo.yaml", RunConfig, "a run config; give it to 'srprune run'"),
+    ("ratio_sweep.yaml", StudyConfig, "a study; give it to 'srprune study'"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "model"),
+    [(name, said, model) for name, own, said in KINDS for model in READERS if model is not own],
+)
+def test_a_config_of_another_kind_is_named_in_one_line(name, said, model) -> None:
+    path = find_config(name, READERS[model])
+    with pytest.raises(ConfigError) as caught:
+        load(path, model)
+    assert str(caught.value) == f"{path} is {said}."
+
+
+def test_a_key_of_another_kind_alone_makes_no_other_kind() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'model'"):
+        parse("images: a\nmodel: b\narms: {}", RunConfig, "a.yaml")

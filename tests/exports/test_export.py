@@ -8,6 +8,7 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -249,6 +250,31 @@ def test_missing_pixels_are_named(workspace):
 # --- whole or not there -------------------------------------------------------------------------
 
 
+def test_pixels_that_were_changed_do_not_go_out(workspace, tmp_path):
+    index = read_index(workspace)
+    kept = CoreSet.read(workspace.coreset("half")).patch_ids
+    image = int(index.image_N[kept[0]])
+    assert image == 0  # whose pixels the file begins with
+    pixels = bytearray(workspace.hr_pixels.read_bytes())
+    pixels[5] ^= 1
+    workspace.hr_pixels.write_bytes(pixels)
+    with pytest.raises(ArtifactError) as caught:
+        export(workspace, "half", out=tmp_path / "out")
+    assert str(caught.value) == (
+        f"the pixels of {index.images[image].path} in {workspace.hr_pixels} are not those that "
+        "were extracted. Run 'srprune extract' again after removing "
+        f"{workspace.hr_pixels.parent}."
+    )
+    assert not (tmp_path / "out").exists()
+    assert not workspace.lr_pixels(2).exists()  # none is made of wrong pixels
+
+
+def test_another_place_is_asked_for_by_the_option_that_names_it(workspace, to, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match=r"a folder must be.*or choose another --out"):
+        export(workspace, "half", to=to, out=tmp_path / "file" / "out")
+
+
 def test_an_interrupted_export_leaves_nothing(workspace, to, tmp_path):
     def interrupt(label: str, done: int, total: int, note: str = "") -> None:
         if label == "write patches" and done > total // 2:
@@ -298,6 +324,18 @@ def test_too_little_space_is_said_before_anything_is_written(workspace, tmp_path
     with pytest.raises(StorageError, match=r"needs 10500.0 GB, but .* GB free.*another --out"):
         check_space(tmp_path / "a" / "b", files, ids, Size(10**13, 5, 5), linked=False)
     check_space(tmp_path / "a" / "b", files, ids, Size(10**5, 5, 5), linked=False)
+
+
+def test_little_space_is_told_in_mb(workspace, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=340_000))
+    with pytest.raises(StorageError, match=r"needs 42\.05 MB, but .* has 0\.34 MB free\."):
+        check_space(
+            tmp_path / "out",
+            files_of(workspace),
+            np.arange(3),
+            Size(40_000_000, 3, 3),
+            linked=False,
+        )
 
 
 def test_links_need_no_space(workspace, tmp_path):

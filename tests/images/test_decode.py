@@ -459,6 +459,13 @@ def test_a_truncated_file_is_refused(put: Put, kind: str, share: float) -> None:
     refused(path)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_webp_is_called_cut_off(put: Put, share: float) -> None:
+    whole = encoded("WEBP")
+    path = put("a.webp", whole[: int(share * len(whole))])
+    assert refused(path) == "is cut off or damaged"
+
+
 def test_the_shape_of_a_truncated_png_is_that_of_its_header(put: Put) -> None:
     assert read_shape(put("a.png", encoded("PNG")[:300])) == (64, 64)
 
@@ -469,6 +476,7 @@ def test_the_shape_of_a_truncated_png_is_that_of_its_header(put: Put) -> None:
         ("a.png", b"", "is empty (0 bytes)"),
         ("a.png", b"just some text\n", "is not a PNG image"),
         ("a.JPEG", b"<html></html>", "is not a JPEG image"),
+        ("a.webp", b"RIFF\0\0\0\0WAVE" + bytes(20), "is not a WEBP image"),
         ("a.tif", b"II*\0" + bytes(20), "is not a TIFF image"),
         ("a.png", b"GIF89a" + bytes(30), "is not a PNG image"),
     ],

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -738,6 +739,7 @@ def test_manga109_is_asked_for_by_a_person(tmp_path):
     with pytest.raises(InputError, match=r"academic use only.*hal-utokyo/Manga109") as caught:
         plan(["manga109"], tmp_path)
     assert str(tmp_path / "Manga109" / "HR") in str(caught.value)
+    assert not re.search(r"\([^)]*\(", str(caught.value))  # no brackets within brackets
 
 
 def test_progress_counts_up_to_the_end(server, tmp_path):

@@ -85,9 +85,45 @@ def test_maps_are_written_beside_the_table(cli, prepared, unfinished):
     assert unfinished(prepared) == []
 
 
-def test_maps_are_those_of_reconstructions(refused, prepared):
-    said = refused("score", "--method", "sobel", "--maps")
-    assert said.startswith("--maps shows where a reconstruction is wrong, but sobel makes none.")
+@pytest.mark.parametrize(
+    ("method", "given", "why"),
+    [
+        ("sobel", "--maps", "sobel makes no reconstruction"),
+        ("sobel", "--context image, --include-rim", "sobel makes no reconstruction"),
+        ("random", "--precision bf16", "random makes no reconstruction"),
+        ("bicubic", "--precision bf16", "bicubic asks no network"),
+    ],
+)
+def test_options_that_a_method_does_not_look_at_are_refused(refused, prepared, method, given, why):
+    said = refused("score", "--method", method, *given.replace(",", "").split())
+    assert said.startswith(f"{given} would have no effect, since {why}. Leave it out, or choose ")
+    assert not (prepared / "scores" / f"{method}.parquet").exists()
+
+
+def test_what_comes_first_is_asked_for_first(refused, prepared):
+    said = refused("score", "-w", "nowhere")
+    assert said == "there is no patch index in nowhere. Run 'srprune extract IMAGES' first."
+
+
+def test_a_damaged_table_is_replaced_and_that_is_told(cli, prepared):
+    path = prepared / "scores" / "mse_x2.parquet"
+    before = table(prepared, "mse_x2").fingerprint
+    path.write_bytes(path.read_bytes()[:-100])
+    said = cli("score")
+    assert said.stderr.startswith(
+        "note: a score table that cannot be read is replaced: workspace/scores/mse_x2.parquet is "
+    )
+    assert table(prepared, "mse_x2").fingerprint == before
+    assert "note: " not in cli("score").stderr
+
+
+def test_a_scoring_model_of_other_patches_is_made_again_under_its_name(
+    cli, refused, prepared, tiny
+):
+    cli(*tiny.pretrain, "--name", "mine")
+    cli("extract", "images", "--size", "48", "--stride", "48")
+    said = refused("score", "--scorer", "mine")
+    assert said.endswith("Run 'srprune pretrain --name mine --restart'.")
 
 
 def test_reducible_takes_a_weak_and_a_strong_model(cli, refused, prepared, tiny):

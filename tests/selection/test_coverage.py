@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from srprune.core.patches import ImageRecord, PatchIndex
 from srprune.images.grid import grid
 from srprune.selection import coverage
-from srprune.selection.coverage import covered_pixels
+from srprune.selection.coverage import covered_pixels, rows_of_images
 
 SIDES = st.sampled_from([48, 60, 84, 132])
 
@@ -55,3 +55,13 @@ def test_going_in_small_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch, l
 
 def test_nothing_covers_nothing() -> None:
     assert covered_pixels(an_index([(48, 48)], 48), np.array([], dtype=np.int64)) == 0
+
+
+def test_rows_of_images_count_by_image() -> None:
+    index = an_index([(132, 84), (48, 48), (84, 132)], 24)
+    ids = np.array([0, 2, 3, len(index) - 1])
+    for some, rows in ((None, np.arange(len(index))), (ids, ids), (ids[:1], ids[:1])):
+        starts_I, ends_I = rows_of_images(index, some)
+        for image, (start, end) in enumerate(zip(starts_I, ends_I, strict=True)):
+            assert index.image_N[rows[start:end]].tolist() == [image] * int(end - start)
+        assert (starts_I[0], ends_I[-1]) == (0, len(rows))

@@ -9,7 +9,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from srprune.core.errors import InputError
-from srprune.selection.quota import allocate, by_rank, by_width, draw, sizes_of
+from srprune.core.seeding import generator
+from srprune.selection import quota
+from srprune.selection.quota import allocate, by_rank, by_width, draw, id_type, sizes_of
 
 no_deadline = settings(deadline=None)
 
@@ -147,3 +149,30 @@ def test_draws_of_a_group_are_nested_and_uniform() -> None:
     for group, chance in ((counts[:20], 5 / 20), (counts[20:], 10 / 20)):
         deviation = np.sqrt(draws * chance * (1 - chance))
         assert np.abs(group - draws * chance).max() < 4.5 * deviation
+
+
+@pytest.mark.parametrize("block", [quota.BLOCK, 7, 64])
+@pytest.mark.parametrize("num", [1, 3, 50, 40_000])
+def test_a_draw_is_that_of_a_sort_and_a_permutation(
+    monkeypatch: pytest.MonkeyPatch, block: int, num: int
+) -> None:
+    """The plain way, which takes five times the memory: old core-sets stay valid."""
+    labels_N = np.random.default_rng(num).integers(-1, num, 500).astype(np.int32)
+    sizes_K = sizes_of(labels_N, num)
+    taken_K = (sizes_K + 1) // 2
+    expected: list[int] = []
+    for k in np.flatnonzero(taken_K):
+        own = np.flatnonzero(labels_N == k)
+        order = generator(5, "test", int(k)).permutation(len(own))
+        expected += own[order[: taken_K[k]]].tolist()
+    monkeypatch.setattr(quota, "BLOCK", block)
+    assert sizes_of(labels_N, num).tolist() == sizes_K.tolist()
+    assert sizes_K.tolist() == [int((labels_N == k).sum()) for k in range(num)]
+    ids = draw(labels_N, taken_K, 5, "test")
+    assert ids.dtype == np.int64 and ids.tolist() == sorted(expected)
+
+
+def test_a_patch_id_fits_its_type() -> None:
+    for num in (1, 2**31, 2**31 + 1, 10**12):
+        assert np.iinfo(id_type(num)).max >= num - 1
+    assert id_type(10**8) == np.int32
