@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from srprune.core.artifact import Header, first_difference, write_text
-from srprune.core.config import TrainConfig
+from srprune.core.config import WITHOUT_EFFECT, TrainConfig
 from srprune.core.errors import ArtifactMismatch, InputError
 from srprune.core.lock import exclusive
 from srprune.core.progress import Progress, silent
@@ -40,13 +40,6 @@ from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
 
-# What changes nothing about the weights may change between an interruption and --resume.
-_WITHOUT_EFFECT: dict[str, Any] = {
-    "validation": True,
-    "checkpoints": True,
-    "data": True,
-    "init": {"weights": True},  # it is among the parents
-}
 BEST = "best.safetensors"
 ACTIVE = "coreset.parquet"  # what an adaptive run ended with
 
@@ -118,7 +111,7 @@ class Job:
             "num_patches": len(self.patch_ids),
             "steps": self.plan.steps,
             "seed": self.config.seed,
-            "config": self.config.model_dump(mode="json", exclude=_WITHOUT_EFFECT),
+            "config": self.config.model_dump(mode="json", exclude=WITHOUT_EFFECT),
         }
 
     @property
