@@ -49,6 +49,7 @@ OPTIONAL = (
     Optional("tensorboard", "tensorboard", "log", "curves of a run while it trains"),
     Optional("scikit-learn", "sklearn", "select", "the rule clustered"),
     Optional("lmdb", "lmdb", "export", "LMDB databases for BasicSR"),
+    Optional("imagecodecs", "imagecodecs", "fast", "plain PNG files decoded in half the time"),
     Optional("ray", "ray", "ray", "scoring on a cluster"),
 )
 

@@ -9,10 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from srprune.core.artifact import canonical, digest
-from srprune.core.config import WITHOUT_EFFECT, PruningConfig, TrainConfig
+from srprune.core.config import WITHOUT_EFFECT, BudgetConfig, PruningConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import ConfigError, InputError, UnknownName
 from srprune.core.names import unknown
@@ -22,7 +21,6 @@ from srprune.selection import RULES
 from srprune.studies.config import StudyConfig
 
 FULL = "full"
-_WHOLE = ("budget", "pruning")  # parts of a config that the study works out
 _PLACE = re.compile(r" ?\(--set ([^=]*)=.*\)\.?$", re.DOTALL)
 
 
@@ -63,19 +61,22 @@ def cells_of(study: StudyConfig) -> tuple[Cell, ...]:
         InputError: two cells that are the same run.
     """
     faults: dict[str, None] = {}
-    cells: list[Cell] = []
-    for number, seed in enumerate(study.seeds):
-        for levels in _combinations(study):
-            if number >= _num_seeds(study, levels):
-                continue
-            try:
-                cells.append(_cell(study, levels, seed))
-            except ConfigError as error:
-                faults.update(dict.fromkeys(_placed(each, study, levels) for each in error.faults))
-            except UnknownName as error:
-                raise UnknownName(f"{error} (the cell {', '.join(levels.values())})") from error
+    bases: list[_Base] = []
+    for levels in _combinations(study):
+        try:
+            bases.append(_base(study, levels))
+        except ConfigError as error:
+            faults.update(dict.fromkeys(_placed(each, study, levels) for each in error.faults))
+        except UnknownName as error:
+            raise UnknownName(f"{error} (the cell {', '.join(levels.values())})") from error
     if faults:
         raise ConfigError(list(faults))
+    cells = [
+        base.cell(seed)
+        for number, seed in enumerate(study.seeds)
+        for base in bases
+        if number < base.num_seeds
+    ]
     _check_collisions(cells)
     return tuple(cells)
 
@@ -96,52 +97,79 @@ def _num_seeds(study: StudyConfig, levels: Mapping[str, str]) -> int:
     return count
 
 
-def _cell(study: StudyConfig, levels: Mapping[str, str], seed: int) -> Cell:
+@dataclass(frozen=True)
+class _Base:
+    """What the cells of one combination share.
+
+    Attributes:
+        levels: of the combination.
+        file: the base config.
+        config: with budget and pruning as the run has them, but for the seeds.
+        rule: of the core-set; ``full`` for the full set.
+        score: what ranks the patches, as the study calls it.
+        num_seeds: how many of the seeds it gets.
+    """
+
+    levels: Mapping[str, str]
+    file: str
+    config: TrainConfig
+    rule: str
+    score: str
+    num_seeds: int
+
+    def cell(self, seed: int) -> Cell:
+        """The run of one seed; what is drawn is drawn anew."""
+        pruning = self.config.pruning
+        if self.rule != FULL and RULES.load(self.rule).seeded:
+            pruning = pruning.model_copy(update={"seed": pruning.seed + seed})
+        config = self.config.model_copy(update={"seed": seed, "pruning": pruning})
+        return Cell(self.levels, config, _name(self.file, config, self.rule), self.rule, self.score)
+
+
+def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
     changes = dict(study.set)
     for axis, level in levels.items():
         changes.update(study.axes[axis][level])
-    base = changes.pop("config", None)
-    if not isinstance(base, str):
+    file = changes.pop("config", None)
+    if not isinstance(file, str):
         raise ConfigError(
             ["no axis and not 'set' names the base file; give config: fsrcnn_x2.yaml or the like"]
         )
     share = changes.pop("steps", 1)
     changes.pop("seeds", None)
-    config = _load(base, {**changes, "seed": seed})
-    budget = _budget(config, share)
-    pruning = _pruning(study, config)
+    settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
+    config = load(find_config(file), TrainConfig, settings)
     rule = config.pruning.rule
     if config.pruning.ratio == 1 and not RULES.load(rule).weighted:
         rule = FULL
     score = config.pruning.score if rule != FULL and RULES.load(rule).scores else ""
-    others = {key: value for key, value in changes.items() if key.partition(".")[0] not in _WHOLE}
-    config = _load(base, {**others, "seed": seed, "budget": budget, "pruning": pruning})
-    return Cell(levels, config, _name(base, config, rule), rule, score)
+    whole = {"budget": _budget(config, share), "pruning": _pruning(study, config, rule)}
+    return _Base(
+        levels, file, config.model_copy(update=whole), rule, score, _num_seeds(study, levels)
+    )
 
 
-def _load(base: str, changes: Mapping[str, Any]) -> TrainConfig:
-    settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
-    return load(find_config(base), TrainConfig, settings)
-
-
-def _budget(config: TrainConfig, share: object) -> dict[str, Any]:
+def _budget(config: TrainConfig, share: object) -> BudgetConfig:
     """The budget of a cell: a share of that of its base config."""
     if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
         raise ConfigError([f"steps is {share!r}; it must be a share of the budget, above 0"])
-    if config.budget.steps is None:
-        return {"epochs": config.budget.epochs * share if config.budget.epochs else None}
-    return {"steps": max(1, int(Fraction(repr(share)) * config.budget.steps + Fraction(1, 2)))}
+    steps, epochs = config.budget.steps, config.budget.epochs
+    if steps is None:
+        assert epochs is not None
+        return BudgetConfig(epochs=epochs * share)
+    return BudgetConfig(steps=max(1, int(Fraction(repr(share)) * steps + Fraction(1, 2))))
 
 
-def _pruning(study: StudyConfig, config: TrainConfig) -> dict[str, Any]:
-    """Pruning as the run has it: what is drawn is drawn anew a seed; equal runs look alike."""
-    rule = RULES.load(config.pruning.rule)
-    if config.pruning.ratio == 1 and not rule.weighted:
-        return PruningConfig().model_dump()
-    values = config.pruning.model_dump()
-    values["seed"] = config.pruning.seed + config.seed if rule.seeded else 0
-    values["score"] = table_of(study, values["score"], config.scale) if rule.scores else "mse"
-    return values
+def _pruning(study: StudyConfig, config: TrainConfig, rule: str) -> PruningConfig:
+    """Pruning as the run has it: equal runs look alike."""
+    if rule == FULL:
+        return PruningConfig()
+    chosen = RULES.load(rule)
+    score = PruningConfig().score
+    if chosen.scores:
+        score = table_of(study, config.pruning.score, config.scale)
+    seed = config.pruning.seed if chosen.seeded else 0
+    return config.pruning.model_copy(update={"score": score, "seed": seed})
 
 
 def table_of(study: StudyConfig, score: str, scale: int) -> str:
