@@ -377,7 +377,7 @@ def test_of_two_score_tables_one_must_be_named(cli, refused, prepared):
     ("command", "first"),
     [
         ("pretrain", "srprune extract IMAGES"),
-        ("score", "srprune pretrain"),
+        ("score", "srprune extract IMAGES"),
         ("score --method sobel", "srprune extract IMAGES"),
         ("select --ratio 0.5", "srprune extract IMAGES"),
         ("train --config fsrcnn_x2.yaml", "srprune extract IMAGES"),
