@@ -132,6 +132,10 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"cannot write {path}: a file stands where a folder must be. Move it away, "
                 "or choose another --workspace."
             ) from error
+        if isinstance(error, FileNotFoundError):  # made with its parents, so the system refuses it
+            raise StorageError(
+                f"cannot write {path}: no folder can be made there. Choose another --workspace."
+            ) from error
         if isinstance(error, IsADirectoryError):
             raise StorageError(
                 f"cannot write {path}: a folder stands where a file must be. Move it away, "

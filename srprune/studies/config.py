@@ -19,7 +19,7 @@ from srprune.core.config import (
 )
 from srprune.core.errors import ConfigError
 from srprune.core.names import unknown
-from srprune.core.yaml_file import dump, load, parse
+from srprune.core.yaml_file import load, parse
 from srprune.scoring import SCORERS
 
 Level = dict[str, Any]
@@ -173,8 +173,3 @@ def _merged(there: Any, change: Any) -> Any:
 def _without_line(fault: str) -> str:
     head, sign, _ = fault.rpartition(", line ")
     return f"{head})." if sign else fault
-
-
-def study_text(study: StudyConfig) -> str:
-    """The study as YAML, all defaults filled in."""
-    return dump(study)

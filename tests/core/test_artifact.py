@@ -376,3 +376,9 @@ def test_flat_has_every_leaf_under_its_path(tree: dict[str, Any]) -> None:
     expected = {".".join(path): value for path, value in paths(tree) if path}
     assert flat(tree) == expected
     assert list(flat(tree)) == list(expected)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="there is no /proc")
+def test_where_the_system_makes_no_folders_it_is_one_clear_line():
+    with pytest.raises(StorageError, match=r"cannot write /proc/nowhere/a.txt: no folder can be"):
+        write_text(Path("/proc/nowhere/a.txt"), "text")
