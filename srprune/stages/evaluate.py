@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -322,14 +323,24 @@ def results_name(model: str, benchmarks: Sequence[Benchmark], protocol: str) -> 
 
 
 def files_of(benchmarks: Sequence[Benchmark]) -> dict[str, str]:
-    """Fingerprint of each benchmark's files: names, sizes, dates."""
+    """Fingerprint of each benchmark's files, names and bytes: the same on every machine."""
     return {each.name: _files(each) for each in benchmarks}
 
 
 def _files(benchmark: Benchmark) -> str:
-    """Fingerprint of a benchmark's files: names, sizes, dates."""
-    stats = [(name, (benchmark.folder / name).stat()) for name in benchmark.images]
-    return digest(*(f"{name}\0{s.st_size}\0{s.st_mtime_ns}" for name, s in stats))
+    """Fingerprint of the names and bytes of a benchmark's files."""
+    contents = []
+    for name in benchmark.images:
+        path = benchmark.folder / name
+        stat = path.stat()
+        contents.append(f"{name}\0{_content(path, stat.st_size, stat.st_mtime_ns)}")
+    return digest(*contents)
+
+
+@cache
+def _content(path: Path, size: int, mtime_ns: int) -> str:
+    """Digest of a file's bytes, read once a process while its size and date stay."""
+    return digest(path.read_bytes())
 
 
 def _already_there(
