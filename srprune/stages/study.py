@@ -14,7 +14,7 @@ import torch
 from srprune.core.config import StageConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.energy import EnergyMeter
-from srprune.core.errors import Busy, Diverged
+from srprune.core.errors import Busy, Diverged, Stopped
 from srprune.core.lock import WAIT_S, exclusive, in_turn
 from srprune.core.progress import Progress, silent
 from srprune.core.results import METRICS, benchmark_means
@@ -168,6 +168,8 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     while left:
         busy = []
         for cell in left:
+            if setting.stopping():  # training asks at every step, measuring does not
+                raise Stopped("stopped between two cells. Run the study again to go on.")
             try:
                 made = run_cell(cell, plan.study, setting)
             except Busy:
