@@ -2,95 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.processes import Child, Server, launch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: pytest-xdist uses the cores already
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def child_environment(**settings: str) -> dict[str, str]:
-    """This environment without what a developer may have set, one thread, and ``settings``."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith("SRPRUNE_")}
-    return {**own, "OMP_NUM_THREADS": "1", **settings}
-
-
-# A process with everything imported that forks a child for each command: the same code, fault for
-# fault, without the seconds that torch takes to load. Only on Linux, where that is safe.
-SERVER = """
-import gc, json, os, resource, sys
-from contextlib import suppress
-from importlib import import_module
-from pkgutil import walk_packages
-import srprune
-from srprune.cli.main import main
-for module in walk_packages(srprune.__path__, "srprune."):
-    if module.name != "srprune.__main__":
-        import_module(module.name)
-# what commands import on the way, where it is installed: pyarrow does pandas
-for name in (
-    "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "torchvision.utils",
-    "torch.utils.tensorboard", "spandrel", "sklearn.cluster", "lmdb",
-):
-    with suppress(ImportError):
-        import_module(name)
-gc.freeze()  # children share the pages of all this
-for line in sys.stdin:
-    job = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.chdir(job["folder"])
-        os.environ.clear()
-        os.environ.update(job["environment"])
-        if job["file_limit"]:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"],) * 2)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        for number, path in ((1, job["stdout"]), (2, job["stderr"])):
-            os.dup2(os.open(path, os.O_WRONLY), number)
-        sys.argv = ["srprune", *job["arguments"]]
-        try:
-            main()
-        except SystemExit as end:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(end.code)  # taking down all that was imported would take seconds
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture(scope="session")
-def server() -> Iterator[subprocess.Popen[str] | None]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
     """The process that forks commands."""
     if sys.platform != "linux":
         yield None
         return
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        env=child_environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
+    server = Server(tmp_path_factory.mktemp("said"))
+    yield server
+    server.close()
 
 
 @pytest.fixture
-def cli(
-    tmp_path: Path,
-    server: subprocess.Popen[str] | None,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Cli:
+def cli(tmp_path: Path, server: Server | None) -> Cli:
     """Run ``srprune ...`` in ``tmp_path`` as a real process; ``status`` is the exit it must have.
 
     ``prefix`` stands before the command, ``file_limit`` is the size in bytes beyond which no
@@ -105,48 +48,26 @@ def cli(
         fresh: bool = False,
         **settings: str,
     ) -> subprocess.CompletedProcess[str]:
-        environment, words = child_environment(**settings), [str(word) for word in arguments]
-        if fresh or prefix or server is None:
-            done = subprocess.run(
-                [*prefix, sys.executable, "-m", "srprune", *words],
-                cwd=tmp_path,
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=300,
-                preexec_fn=(lambda: limit_files(file_limit)) if file_limit else None,
-            )
-        else:
-            said = tmp_path_factory.mktemp("said")
-            out, err = said / "out", said / "err"
-            out.touch()
-            err.touch()
-            job = {
-                "folder": str(tmp_path),
-                "environment": environment,
-                "file_limit": file_limit,
-                "stdout": str(out),
-                "stderr": str(err),
-                "arguments": words,
-            }
-            assert server.stdin and server.stdout
-            server.stdin.write(json.dumps(job) + "\n")
-            server.stdin.flush()
-            code = int(server.stdout.readline())
-            done = subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
-        assert done.returncode == status, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        child = launch(
+            server,
+            tmp_path,
+            *arguments,
+            prefix=prefix,
+            file_limit=file_limit,
+            fresh=fresh,
+            **settings,
+        )
+        try:
+            out, err = child.communicate(timeout=300)
+        finally:
+            child.kill()
+        assert child.returncode == status, f"exit {child.returncode}\n{out}\n{err}"
         if status == 2:
-            assert "Traceback" not in done.stderr
-        return done
+            assert "Traceback" not in err
+        words = [str(word) for word in arguments]
+        return subprocess.CompletedProcess(words, child.returncode, out, err)
 
     return run
-
-
-def limit_files(size: int) -> None:
-    """Make this process a user of a full disk."""
-    import resource
-
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.fixture
@@ -184,25 +105,17 @@ def leftovers(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start(tmp_path: Path, server: Server | None) -> Iterator[Callable[..., Child]]:
     """Start a child in ``tmp_path`` and go on; what still runs at the end is killed.
 
-    ``code`` runs in place of ``srprune``, with the arguments behind it.
+    ``code`` runs in place of ``srprune``, with the arguments behind it; ``fresh`` starts an
+    interpreter of its own.
     """
-    children: list[subprocess.Popen[str]] = []
+    children: list[Child] = []
 
-    def run(*arguments: object, code: str | None = None) -> subprocess.Popen[str]:
-        program = ["-c", code] if code else ["-m", "srprune"]
-        child = subprocess.Popen(
-            [sys.executable, *program, *map(str, arguments)],
-            cwd=tmp_path,
-            env=child_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        children.append(child)
-        return child
+    def run(*arguments: object, **more: Any) -> Child:
+        children.append(launch(server, tmp_path, *arguments, **more))
+        return children[-1]
 
     yield run
     for child in children:
@@ -244,14 +157,6 @@ def images(tmp_path: Path) -> Path:
     return small_images(tmp_path / "images")
 
 
-PREPARE = """
-import json, sys
-from srprune.cli.main import cli
-for command in json.loads(sys.argv[1]):
-    cli.main(command, standalone_mode=False)
-"""
-
-
 class Tiny:
     """The commands of the pipeline as tests give them: twenty steps on two small crops."""
 
@@ -272,20 +177,14 @@ def tiny() -> type[Tiny]:
 
 
 @pytest.fixture(scope="session")
-def prepared_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared_once(server: Server | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``images`` and a finished ``workspace``; do not write into it."""
     folder = tmp_path_factory.mktemp("prepared")
     small_images(folder / "images")
-    commands = json.dumps([Tiny.extract, Tiny.pretrain, ["score"], Tiny.select, Tiny.train])
-    done = subprocess.run(
-        [sys.executable, "-c", PREPARE, commands],
-        cwd=folder,
-        env=child_environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    for command in (Tiny.extract, Tiny.pretrain, ["score"], Tiny.select, Tiny.train):
+        child = launch(server, folder, *command)
+        _, said = child.communicate(timeout=300)
+        assert child.returncode == 0, said
     assert (folder / "workspace" / "runs" / Tiny.run / "weights.safetensors").is_file()
     return folder
 

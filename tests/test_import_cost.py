@@ -64,5 +64,5 @@ def test_a_light_command_leaves_torch_out(prepared, command):
     assert not loads_torch(prepared.parent, *command.split())
 
 
-def test_the_check_sees_torch_where_it_is_needed(tmp_path):
-    assert loads_torch(tmp_path, "doctor")
+def test_the_check_sees_torch_where_it_is_needed(prepared, tiny):
+    assert loads_torch(prepared.parent, *tiny.train, "--dry-run")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("ray", reason="needs ray: pip install 'srprune[ray]'")
+if find_spec("ray") is None:  # to import it would take seconds
+    pytest.skip("needs ray: pip install 'srprune[ray]'", allow_module_level=True)
 from srprune.core.config import ExtractConfig
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace

@@ -49,6 +49,12 @@ def _benchmarks(workspace: Workspace) -> Iterable[str]:
     return [*BENCHMARKS, PHOTOS]
 
 
+def _routers(workspace: Workspace) -> Iterable[str]:
+    from srprune.wbsr import ROUTERS
+
+    return ROUTERS
+
+
 def _rules(workspace: Workspace) -> Iterable[str]:
     from srprune.selection import RULES
 
@@ -114,7 +120,9 @@ NAMES = {
     "method": Names(_methods),
     "models": Names(_models, "file"),
     "names": Names(_datasets),
+    "router": Names(_routers),
     "rule": Names(_rules),
+    "run": Names(_runs, "file"),
     "scorers": Names(_scorers, "file"),
     "scores": Names(_scores),
     "to": Names(_exports),

@@ -12,12 +12,14 @@ import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
+from srprune.core.config import DynamicConfig
 from srprune.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from srprune.core.results import EvalTable
     from srprune.models.restorer import Precision
     from srprune.stages.evaluate import TilingCheck
+    from srprune.stages.routing import RoutingTable
 
 
 @click.command("eval")
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 )
 @options.scale
 @options.inference
+@options.dynamic
 @click.option(
     "--check-tiling",
     is_flag=True,
@@ -55,6 +58,11 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the SR images.",
 )
+@click.option(
+    "--save-maps",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for pictures of which subnet each tile of an image got.",
+)
 @options.as_json
 @options.roots
 @options.device
@@ -68,10 +76,13 @@ def evaluate(
     overlap: int | None,
     self_ensemble: bool,
     precision: Precision,
+    flops_budget: float | None,
+    router: str | None,
     check_tiling: bool,
     per_image: bool,
     allow_leak: bool,
     save_images: Path | None,
+    save_maps: Path | None,
     as_json: bool,
     roots: list[Path],
     device: str,
@@ -81,22 +92,43 @@ def evaluate(
 
     MODEL is 'bicubic', a run by name or folder, a weights file of srprune, BasicSR, KAIR,
     EDSR-PyTorch or Caffe, or spandrel:FILE for any that spandrel loads; without it, the only run.
-    Tiles, self-ensemble and precision are of networks; bicubic is measured without them.
+    Tiles, self-ensemble and precision are of networks; bicubic is measured without them. With
+    --flops-budget or --router a supernet is restored tile by tile, each by the subnet that it
+    needs; --tile and --overlap are then those tiles.
 
     \b
     Example:
       srprune eval
       srprune eval bicubic --benchmark set5 --protocol y@1
       srprune eval --self-ensemble --tile 256
+      srprune eval wbsr_msrresnet_x4__full__seed0 --flops-budget 0.66
       srprune eval 001_classicalSR_DIV2K_s48w8_SwinIR-M_x2.pth
     """
     from srprune.models.device import pick_device
     from srprune.models.inference import Inference
     from srprune.stages import evaluate as stage
+    from srprune.stages.dynamic import run_dynamically
+    from srprune.stages.routing import read_routing
 
-    if tile is None and (overlap is not None or check_tiling):
+    subnets = None
+    if flops_budget is not None or router is not None:
+        if self_ensemble or check_tiling:
+            raise click.UsageError(
+                "--flops-budget and --router go without --self-ensemble and --check-tiling."
+            )
+        subnets = DynamicConfig(
+            router=router or "gradient",
+            flops_budget=flops_budget,
+            tile=tile,
+            overlap=overlap,
+            precision=precision,
+        )
+    elif save_maps:
+        raise click.UsageError("--save-maps needs --flops-budget or --router.")
+    elif tile is None and (overlap is not None or check_tiling):
         raise click.UsageError("--overlap and --check-tiling need --tile N.")
-    how, where = Inference(tile, overlap, self_ensemble, precision), pick_device(device)
+    how = Inference() if subnets else Inference(tile, overlap, self_ensemble, precision)
+    where = pick_device(device)
     found = stage.find_benchmarks(benchmarks, roots)
     with Bars() as bars:
         if check_tiling:
@@ -104,6 +136,9 @@ def evaluate(
             checks = [stage.check_tiling(c, found, how, device=where, progress=bars) for c in plain]
             _say_checks(checks, as_json)
             return
+        candidates = stage.open_candidates(models, workspace, scale, where, how)
+        if subnets:
+            candidates = [run_dynamically(candidate, subnets) for candidate in candidates]
         tables = [
             stage.evaluate_model(
                 candidate,
@@ -113,24 +148,37 @@ def evaluate(
                 device=where,
                 allow_leak=allow_leak,
                 save_images=save_images,
+                save_maps=save_maps,
                 progress=bars,
             )
-            for candidate in stage.open_candidates(models, workspace, scale, where, how)
+            for candidate in candidates
         ]
-    _say(tables, per_image, as_json)
+    paths = [stage.results_path(each, found, workspace, protocol) for each in candidates]
+    _say(tables, [read_routing(path) for path in paths], per_image, as_json)
 
 
-def _say(tables: Sequence[EvalTable], per_image: bool, as_json: bool) -> None:
+def _say(
+    tables: Sequence[EvalTable],
+    routings: Sequence[RoutingTable | None],
+    per_image: bool,
+    as_json: bool,
+) -> None:
     """After ``eval``."""
     from srprune.reporting.tables import evaluation_table, json_text
 
     if as_json:
-        texts = [json_text(table.rows, table.header) for table in tables]
-        click.echo(json.dumps([json.loads(text) for text in texts], indent=1))
+        facts = []
+        for table, routing in zip(tables, routings, strict=True):
+            text = json.loads(json_text(table.rows, table.header))
+            facts.append({**text, **({"routing": routing.as_dict()} if routing else {})})
+        click.echo(json.dumps(facts, indent=1))
         return
-    for table in tables:
+    for table, routing in zip(tables, routings, strict=True):
         click.echo(evaluation_table(table.rows, per_image=per_image))
-        if how := table.header.params.get("inference"):
+        if routing:
+            for line in routing.lines(per_image):
+                click.echo(line)
+        elif how := table.header.params.get("inference"):
             click.echo(f"restored with {_options(how)}")
         click.echo()
 

@@ -44,6 +44,8 @@ COMMANDS = {
     "select": "srprune.cli.select:select",
     "train": "srprune.cli.train:train",
     "eval": "srprune.cli.evaluate:evaluate",
+    "route": "srprune.cli.route:route",
+    "subnet": "srprune.cli.subnet:subnet",
     "run": "srprune.cli.chain:run",
     "study": "srprune.cli.study:study",
     "advise": "srprune.cli.advise:advise",

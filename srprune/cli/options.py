@@ -97,6 +97,26 @@ def going_on(command: F) -> F:
     return resume(restart(command))
 
 
+def dynamic(command: F) -> F:
+    """How supernets are run tile by tile: ``--flops-budget``, ``--router``."""
+    for option in (
+        click.option(
+            "--router",
+            help="Of a supernet: what chooses a subnet for each tile. [default: gradient, with "
+            "--flops-budget]",
+        ),
+        click.option(
+            "--flops-budget",
+            type=click.FloatRange(min=0, min_open=True, max=1),
+            metavar="SHARE",
+            help="Of a supernet: the share of the FLOPs of its largest subnet that an image may "
+            "cost, such as 0.66.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def inference(command: F) -> F:
     """How networks are run: ``--tile``, ``--overlap``, ``--self-ensemble``, ``--precision``."""
     for option in (

@@ -22,7 +22,7 @@ class Bars:
         self._label = ""
         self._bar: Any = None  # tqdm has no type for a bar that is updated by hand
         self._started = self._spoken = time.monotonic()
-        self._before = 0  # done when this one began: a resumed run does not begin at 0
+        self._before = 0  # done when this one was first heard of: a resumed run does not begin at 0
 
     def __enter__(self) -> Self:
         return self
@@ -54,12 +54,14 @@ class Bars:
     def _line(self, label: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         if label != self._label:
-            self._label, self._started, self._before = label, now, done - 1
+            self._label, self._started, self._before = label, now, done
         if now - self._spoken >= HEARTBEAT:
             self._spoken = now
-            left = (now - self._started) / (done - self._before) * (total - done)
-            note = f", {note}" if note else ""
-            click.echo(f"{label}: {done:,} of {total:,}{note}, about {left:.0f} s left", err=True)
+            text = f"{label}: {done:,} of {total:,}" + (f", {note}" if note else "")
+            if done > self._before:
+                left = (now - self._started) / (done - self._before) * (total - done)
+                text += f", about {left:.0f} s left"
+            click.echo(text, err=True)
         if done >= total:
             self._label = ""  # the next one of this name has a beginning of its own
 

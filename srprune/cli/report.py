@@ -16,6 +16,11 @@ from srprune.core.workspace import Workspace
 @click.option("--scores", help="Score table that is shown first. [default: the first by name]")
 @click.option("--coreset", "coresets", multiple=True, help="Core-set to show; may be repeated.")
 @click.option(
+    "--groups",
+    multiple=True,
+    help="Groups, such as clusters or classes of difficulty, to draw a sheet of; may be repeated.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
     help="The HTML file. [default: reports/explorer_SCORES.html in the workspace]",
@@ -26,6 +31,7 @@ from srprune.core.workspace import Workspace
 def report(
     scores: str | None,
     coresets: tuple[str, ...],
+    groups: tuple[str, ...],
     out: Path | None,
     workers: int,
     as_json: bool,
@@ -45,7 +51,13 @@ def report(
 
     with Bars() as bars:
         done = explore(
-            workspace, scores=scores, coresets=coresets, out=out, workers=workers, progress=bars
+            workspace,
+            scores=scores,
+            coresets=coresets,
+            groups=groups,
+            out=out,
+            workers=workers,
+            progress=bars,
         )
     size = done.page.stat().st_size
     if as_json:

@@ -46,6 +46,7 @@ def plan_of(job: Job, device: Device, world: World) -> Facts:
         "full_steps": plan.full_steps,
         "batch": plan.batch,
         "epochs": plan.epochs,
+        "weighted_from": job.weighted_from if config.sampling else None,
     }
 
 
@@ -83,6 +84,12 @@ def say_plan(facts: Facts, job: Job) -> None:
         f"{place[facts['residency']]}"
     )
     click.echo(str(job.plan))
+    if job.config.sampling:
+        sampling = job.config.sampling
+        click.echo(
+            f"{sampling.name}: {sampling.classes} classes of difficulty, drawn by weight from step "
+            f"{facts['weighted_from'] + 1:,} on"
+        )
 
 
 def say_result(facts: Facts) -> None:

@@ -11,8 +11,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -206,6 +208,52 @@ class InitConfig(Strict):
     """Every tensor must fit. false takes those that do and tells the others (x4 from x2)."""
 
 
+class SamplingConfig(Strict):
+    """How often a patch is drawn: HES of WBSR (docs/adr/0016-readings-of-wbsr.md)."""
+
+    name: Literal["hes"] = "hes"
+    """First all patches alike, then by classes of difficulty, hard ones more often."""
+    start: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Share of the steps before the second phase (70 of 100 epochs in the paper)."""
+    classes: Annotated[int, Field(ge=1, le=30_000)] = 10
+    """K of the paper."""
+    cuts: Literal["quantile", "width"] = "quantile"
+    """Classes at quantiles of the gradient, as the paper has them, or at equal widths."""
+    delta: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Class k of K is drawn with a chance proportional to delta^(K-k) over its size."""
+    length: Literal["norm", "sum"] = "norm"
+    """One number of a gradient vector: the length or the sum of its parts over their spreads."""
+    of: Literal["lr", "hr"] = "lr"
+    """The image that gradients are those of; LR in the paper."""
+
+
+class BalanceConfig(Strict):
+    """The loss ``bd`` of WBSR (docs/adr/0016-readings-of-wbsr.md)."""
+
+    of: Literal["value", "colour"] = "value"
+    """What is balanced: each channel's value alone, or a pixel's RGB as one vector."""
+    components: Positive = 8
+    """Gaussians of the mixture."""
+    values: Positive = 1_000_000
+    """Pixels of the training patches that the mixture is fitted on, about."""
+    sigma: Annotated[float, Field(ge=1e-3, le=1)] = 0.03
+    """Noise of the prediction at the first step, where pixels are in [0, 1]; 0.03 is 30 dB."""
+    learn_sigma: bool = True
+    sigma_lr: Annotated[float, Field(gt=0)] = 1e-2
+    """Learning rate of sigma at its peak; it follows the schedule."""
+    penalty: Annotated[float, Field(ge=0)] = 0.0
+    """lambda of the paper: factor on the L2 norm of all weights."""
+
+
+class SubnetsConfig(Strict):
+    """Which subnets of a supernet a step trains."""
+
+    draw: Literal["sandwich", "one"] = "sandwich"
+    """sandwich: the smallest, some at random and the largest; one: one at random."""
+    between: Annotated[int, Field(ge=0)] = 1
+    """sandwich: how many at random."""
+
+
 class CheckpointConfig(Strict):
     """What an interrupted run can go on from."""
 
@@ -241,8 +289,15 @@ class TrainConfig(Strict):
     """Side of a training crop, LR px; the HR crop is scale times larger."""
     augment: bool = True
     """Random flips and quarter turns."""
-    loss: Literal["l1", "mse", "euclidean"] = "l1"
-    """l1 and mse are means; euclidean is Caffe's, the sum of squares over twice the batch."""
+    loss: Literal["l1", "mse", "euclidean", "bd"] = "l1"
+    """l1 and mse are means; euclidean is Caffe's, the sum of squares over twice the batch; bd is
+    the balanced diversity loss of WBSR."""
+    balance: BalanceConfig | None = None
+    """Goes with the loss bd; left out, its defaults."""
+    sampling: SamplingConfig | None = None
+    """null: each patch once an epoch."""
+    subnets: SubnetsConfig | None = None
+    """Goes with supernets; left out, its defaults."""
     skip_rim: bool = False
     """Leave the rim that zero padding spoils out of the loss."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -258,6 +313,34 @@ class TrainConfig(Strict):
     validation: ValidationConfig = ValidationConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
 
+    @field_validator("balance")
+    @classmethod
+    def _of_bd(cls, value: BalanceConfig | None, info: ValidationInfo) -> BalanceConfig | None:
+        if info.data.get("loss") == "bd":
+            return value or BalanceConfig()
+        if value is not None:
+            raise ValueError("it goes with the loss bd. Set loss: bd, or leave balance out")
+        return None
+
+    @field_validator("subnets")
+    @classmethod
+    def _of_supernet(cls, value: SubnetsConfig | None, info: ValidationInfo) -> object:
+        model = info.data.get("model", "")
+        if model.endswith(SUPERNET):
+            return value or SubnetsConfig()
+        if value is not None:
+            raise ValueError(f"it goes with supernets, and {model} is none. Leave subnets out")
+        return None
+
+    @model_serializer(mode="wrap")
+    def _asked_for(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is not asked for is left out, so that older runs keep their names."""
+        values: dict[str, Any] = whole(self)
+        return {k: v for k, v in values.items() if v is not None or k not in OPTIONAL}
+
+
+SUPERNET = "_supernet"  # names of supernets end so
+OPTIONAL = ("balance", "sampling", "subnets")
 
 # What changes nothing about the weights; it may change between an interruption and --resume.
 WITHOUT_EFFECT: dict[str, Any] = {
@@ -275,6 +358,31 @@ class StageConfig(Strict):
     """Name of the base file."""
     set: dict[str, Any] = {}
     """Dotted keys and their values, as ``--set`` takes them."""
+
+
+class DynamicConfig(Strict):
+    """How a supernet restores: tile by tile, each by the subnet that a router chooses."""
+
+    router: str = "gradient"
+    """Name in the table of routers."""
+    flops_budget: Share | None = None
+    """Share of the FLOPs of the largest subnet that an image may cost; null leaves the choice to
+    the router."""
+    tile: Positive | None = None
+    """Side, LR px; null: 64 at x2, 48 at x3, 32 at x4."""
+    overlap: Annotated[int, Field(ge=0)] | None = None
+    """Of neighbouring tiles, LR px; null: 4."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the subnets."""
+
+    @property
+    def label(self) -> str:
+        """For file names: ``_gradient0.66_tile64_o8``."""
+        parts = [f"{self.router}{'' if self.flops_budget is None else f'{self.flops_budget:g}'}"]
+        parts += [f"tile{self.tile}"] if self.tile is not None else []
+        parts += [f"o{self.overlap}"] if self.overlap is not None else []
+        parts += [self.precision] if self.precision != "fp32" else []
+        return "".join(f"_{part}" for part in parts)
 
 
 class EvaluateConfig(Strict):

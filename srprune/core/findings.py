@@ -75,6 +75,8 @@ class Cost:
         num_visited: patches that were drawn at least once.
         seconds: of training.
         joules: where the processor or its driver counts them.
+        flops_share: of dynamic inference, of the FLOPs of the largest subnet on the same tiles.
+        restore_s: of dynamic inference, wall-clock of an image of the benchmarks.
     """
 
     num_patches: int
@@ -83,6 +85,8 @@ class Cost:
     num_visited: int | None
     seconds: float
     joules: float | None
+    flops_share: float | None = None
+    restore_s: float | None = None
 
 
 @dataclass(frozen=True)

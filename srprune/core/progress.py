@@ -1,4 +1,4 @@
-"""How long work tells its progress without printing: a callback that the caller gives."""
+"""How long work tells its progress without printing: a callback that the caller gives; times."""
 
 from __future__ import annotations
 
@@ -21,3 +21,11 @@ class Progress(Protocol):
 
 def silent(label: str, done: int, total: int, note: str = "") -> None:
     """The progress callback that reports nothing."""
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min`` or ``5 h 20 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

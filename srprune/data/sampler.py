@@ -9,7 +9,7 @@ and the patches themselves, not on what else is in the core-set. So runs on diff
 share as much chance as they can, and their difference is sharper.
 
 Patches with weights are drawn one by one, with replacement, each as often as its weight says; as
-many draws as there are patches count as an epoch.
+many draws as there are patches count as an epoch. Weights may begin to hold at a later step.
 
 Where the patches change during a run, the stream goes on: an epoch is a walk through the hashes of
 its order, and a new set of patches joins the walk where the old one leaves it.
@@ -67,6 +67,7 @@ class CropSampler:
         lr_crop: int,
         augment: bool,
         weights: Floats | None = None,
+        weighted_from: int = 0,
     ) -> None:
         """Make a sampler.
 
@@ -79,6 +80,7 @@ class CropSampler:
             augment: draw flips and quarter turns.
             weights: (kept,) above 0, how often a patch is drawn beside the others; None draws each
                 once an epoch.
+            weighted_from: first step with those weights; before it, each comes once an epoch.
 
         Raises:
             InputError: crops larger than patches.
@@ -90,6 +92,7 @@ class CropSampler:
         self._positions = np.uint64(lr_patch - lr_crop + 1)
         self._orders: dict[int, Ints] = {}
         self._ends = None if weights is None else np.cumsum(weights) / np.sum(weights)
+        self._weighted_from = weighted_from
 
     def at(self, step: int, part: int = 0, parts: int = 1) -> Picks:
         """The crops of a step, counted from 0, or one of ``parts`` equal parts of them.
@@ -102,7 +105,7 @@ class CropSampler:
         share = self._batch // parts
         first = self.start + step * self._batch + part * share
         draw_B = np.arange(first, first + share)
-        if self._ends is None:
+        if self._ends is None or step < self._weighted_from:
             visit_B, place_B = self._in_turn(draw_B)
         else:  # a patch may come twice an epoch: each draw is a visit of its own
             visit_B, place_B = draw_B, self._by_weight(draw_B, self._ends)

@@ -7,6 +7,8 @@ at the size of HR.
 
 from srprune.core.registry import Table
 
+# A file of plain tensors may be of a supernet's largest network, too: of two that fit alike the
+# first is taken, so a supernet stands behind the network that it is made of.
 MODELS = Table(
     "model",
     {
@@ -17,7 +19,9 @@ MODELS = Table(
         "fsrcnn_s": "srprune.models.fsrcnn:FSRCNNSmall",
         "idn": "srprune.models.idn:IDN",
         "msrresnet": "srprune.models.msrresnet:MSRResNet",
+        "msrresnet_supernet": "srprune.models.supernet:MSRResNetSupernet",
         "rcan": "srprune.models.rcan:RCAN",
+        "rcan_supernet": "srprune.models.supernet:RCANSupernet",
         "rdn": "srprune.models.rdn:RDN",
         "srcnn": "srprune.models.srcnn:SRCNN",
         "srresnet": "srprune.models.srresnet:SRResNet",

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -60,6 +60,9 @@ def _check_args(model: str, kind: type[nn.Module], args: Mapping[str, Any]) -> N
     for name, value in args.items():
         if name not in known:
             raise unknown(f"{model} argument", name, known)
+        if get_origin(hints[name]) is tuple:
+            _check_numbers(model, name, value)
+            continue
         choices = get_args(hints[name])
         # True == 1, but True is no number here
         if choices and not any(type(value) is type(c) and value == c for c in choices):
@@ -70,6 +73,16 @@ def _check_args(model: str, kind: type[nn.Module], args: Mapping[str, Any]) -> N
             raise InputError(
                 f"model_args.{name} is {value!r}; {model} takes a whole number above 0."
             )
+
+
+def _check_numbers(model: str, name: str, value: object) -> None:
+    """A tuple of whole numbers, which JSON and YAML have as a list."""
+    if not (isinstance(value, (list, tuple)) and value) or any(
+        type(each) is not int or each < 1 for each in value
+    ):
+        raise InputError(
+            f"model_args.{name} is {value!r}; {model} takes a list of whole numbers above 0."
+        )
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -4,43 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import ImageFont
 
-from srprune.core.artifact import atomic_path
 from srprune.core.errors import InputError
-from srprune.reporting.canvas import canvas
+from srprune.reporting.sheet import (
+    CAPTION,
+    FAINT,
+    GAP,
+    HEAD,
+    INK,
+    MARGIN,
+    SUBTITLE,
+    TITLE,
+    Pixels,
+    Sheet,
+    Text,
+    draw_sheet,
+)
 
 Shown = list[tuple[int, int]]  # rank and patch id
-Pixels = npt.NDArray[np.uint8]
 
-MARGIN, GAP, HEAD, CAPTION = 20, 10, 54, 19  # px; HEAD and CAPTION are heights of text
 SMALLEST = 80  # px of a thumbnail: rank and score stand side by side below it
-TITLE, SUBTITLE = 20, 13  # px
-PDF_TEXT = 0.86  # the font of the PDF is as much wider
-INK, FAINT = "#222222", "#666666"
-
-
-class _Text(NamedTuple):
-    x: int
-    y: int
-    text: str
-    color: str
-    size: int
-    right: bool = False  # x is where it ends
-
-
-class _Sheet(NamedTuple):
-    """Where everything stands, px from the upper left corner."""
-
-    width: int
-    height: int
-    thumb: int
-    thumbs: list[tuple[int, int, int]]  # x, y, patch id
-    texts: list[_Text]
 
 
 def extremes(
@@ -111,58 +99,21 @@ def contact_sheet(
     cell = thumb + CAPTION + GAP
     heights = [HEAD + -(-len(block) // columns) * cell + GAP for block in blocks if block]
     width = max(columns * (thumb + GAP) - GAP, *(round(small.getlength(t)) for _, t in titles))
-    sheet = _Sheet(width + 2 * MARGIN, sum(heights) + 2 * (MARGIN - GAP), thumb, [], [])
+    sheet = Sheet(width + 2 * MARGIN, sum(heights) + 2 * (MARGIN - GAP), thumb, [], [])
     caption = min(13, max(9, thumb // 9))
     top = MARGIN
     for (title, subtitle), block, height in zip(titles, blocks, heights, strict=False):
-        sheet.texts.append(_Text(MARGIN, top, title, INK, TITLE))
-        sheet.texts.append(_Text(MARGIN, top + 27, subtitle, FAINT, SUBTITLE))
+        sheet.texts.append(Text(MARGIN, top, title, INK, TITLE))
+        sheet.texts.append(Text(MARGIN, top + 27, subtitle, FAINT, SUBTITLE))
         for place, (rank, patch_id) in enumerate(block):
             x = MARGIN + place % columns * (thumb + GAP)
             y = top + HEAD + place // columns * cell
             sheet.thumbs.append((x, y, patch_id))
             score = f"{scores_N[patch_id]:#.3g}".rstrip(".")
-            sheet.texts.append(_Text(x, y + thumb + 3, f"{rank}", INK, caption))
-            sheet.texts.append(_Text(x + thumb, y + thumb + 3, score, FAINT, caption, True))
+            sheet.texts.append(Text(x, y + thumb + 3, f"{rank}", INK, caption))
+            sheet.texts.append(Text(x + thumb, y + thumb + 3, score, FAINT, caption, True))
         top += height
-    (_draw_pdf if path.suffix == ".pdf" else _draw_png)(sheet, patch, path)
-
-
-def _draw_png(sheet: _Sheet, patch: Callable[[int], Pixels], path: Path) -> None:
-    picture = Image.new("RGB", (sheet.width, sheet.height), "white")
-    draw = ImageDraw.Draw(picture)
-    for x, y, patch_id in sheet.thumbs:
-        picture.paste(_thumbnail(patch(patch_id), sheet.thumb), (x, y))
-    for text in sheet.texts:
-        font = ImageFont.load_default(text.size)
-        draw.text((text.x, text.y), text.text, text.color, font, "ra" if text.right else None)
-    with atomic_path(path) as temporary:
-        picture.save(temporary, format="PNG", optimize=True)
-
-
-def _draw_pdf(sheet: _Sheet, patch: Callable[[int], Pixels], path: Path) -> None:
-    """Text stays text; thumbnails are twice as fine as in the PNG."""
-    with canvas(path, sheet.width / 100, sheet.height / 100) as figure:
-        figure.set_layout_engine("none")  # every place is known
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.axis("off")
-        for x, y, patch_id in sheet.thumbs:
-            pixels = _thumbnail(patch(patch_id), 2 * sheet.thumb)
-            extent = (x, x + sheet.thumb, y + sheet.thumb, y)
-            axes.imshow(np.asarray(pixels), extent=extent, interpolation="none")
-        for text in sheet.texts:
-            side = "right" if text.right else "left"
-            points = 72 * PDF_TEXT * text.size / 100
-            axes.text(
-                text.x, text.y, text.text, color=text.color, fontsize=points, ha=side, va="top"
-            )
-        axes.set(xlim=(0, sheet.width), ylim=(sheet.height, 0), aspect="auto")
-
-
-def _thumbnail(pixels: Pixels, side: int) -> Image.Image:
-    """Fit a patch into a square; a smaller one is enlarged without inventing detail."""
-    filter_ = Image.Resampling.LANCZOS if max(pixels.shape) > side else Image.Resampling.NEAREST
-    return ImageOps.pad(Image.fromarray(pixels), (side, side), filter_, color="white")
+    draw_sheet(sheet, patch, path)
 
 
 def _earlier_equals(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:

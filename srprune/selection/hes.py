@@ -59,12 +59,20 @@ def _hes(
 hes = Rule(_hes, scores=False, offset=False, weighted=True)
 
 
-def lengths(features_ND: Features) -> npt.NDArray[np.float64]:
-    """(N,) Euclidean length of each vector, its parts divided by their standard deviations."""
+def lengths(
+    features_ND: Features, kind: Literal["norm", "sum"] = "norm"
+) -> npt.NDArray[np.float64]:
+    """(N,) one number of each vector, its parts divided by their standard deviations.
+
+    Args:
+        features_ND: (N, D).
+        kind: ``norm`` is the Euclidean length, ``sum`` the sum of the parts.
+    """
     values_ND = features_ND.astype(np.float64)
     spread_D = values_ND.std(axis=0)
-    lengths_N: npt.NDArray[np.float64] = np.linalg.norm(
-        values_ND / np.where(spread_D > 0, spread_D, 1), axis=1
+    values_ND /= np.where(spread_D > 0, spread_D, 1)
+    lengths_N: npt.NDArray[np.float64] = (
+        np.linalg.norm(values_ND, axis=1) if kind == "norm" else values_ND.sum(axis=1)
     )
     return lengths_N
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from srprune.core.artifact import atomic_path, digest, write_text
+from srprune.core.config import DynamicConfig
 from srprune.core.errors import ImageError, InputError, LeakError, MissingArtifact, UserError
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
@@ -27,6 +28,8 @@ from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text
 from srprune.stages.extract import stored
 from srprune.stages.restorers import WEIGHTS, find_weights, names_a_file, open_restorer, run_names
+from srprune.stages.routing import Recorder, RoutingTable, routing_path, write_maps
+from srprune.wbsr.dynamic import DynamicRestorer
 
 BICUBIC = "bicubic"
 PLAIN = Inference()
@@ -39,12 +42,16 @@ class Candidate:
     Attributes:
         subject: the model.
         training_images: content of each training image, mapped to its path.
-        inference: how the model is run.
+        inference: how the model is run; a DynamicConfig, tile by tile by subnets.
+        weights: their file; None where there is none.
+        params: how it is run, for the header of its table; nothing where it is run plainly.
     """
 
     subject: Subject
     training_images: Mapping[str, str]
-    inference: Inference = PLAIN
+    inference: Inference | DynamicConfig = PLAIN
+    weights: Path | None = None
+    params: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,7 +67,9 @@ class Candidate:
         assert isinstance(restorer, NetworkRestorer)
         model = self.subject.model + ("+" if inference.self_ensemble else "")
         subject = replace(self.subject, restorer=inference.wrap(restorer), model=model)
-        return Candidate(subject, self.training_images, inference.settled(restorer))
+        settled = inference.settled(restorer)
+        params = {"inference": asdict(settled)} if settled != PLAIN else {}
+        return replace(self, subject=subject, inference=settled, params=params)
 
 
 def open_candidate(
@@ -88,7 +97,7 @@ def open_candidate(
             f"run (there: {run_names(workspace)})."
         )
     subject = Subject(opened.restorer, opened.model, opened.train_set, opened.seed)
-    return Candidate(subject, opened.training_images)
+    return Candidate(subject, opened.training_images, weights=opened.path)
 
 
 def open_candidates(
@@ -154,6 +163,7 @@ def evaluate_model(
     device: torch.device,
     allow_leak: bool = False,
     save_images: Path | None = None,
+    save_maps: Path | None = None,
     progress: Progress = silent,
 ) -> EvalTable:
     """Measure a model; what is measured already, on the same files, is returned as it is.
@@ -168,6 +178,7 @@ def evaluate_model(
         device: where the model is.
         allow_leak: measure on training images too.
         save_images: folder for the SR images.
+        save_maps: folder for pictures of which subnet each tile got.
         progress: told after each image.
 
     Raises:
@@ -176,19 +187,26 @@ def evaluate_model(
     """
     watch = Stopwatch()
     subject = candidate.subject
-    path = workspace.results(results_name(candidate.name, benchmarks, protocol))
+    path = results_path(candidate, benchmarks, workspace, protocol)
     parents = {"model": subject.restorer.fingerprint}
     params: dict[str, object] = {
         "protocol": protocol,
         "scale": subject.restorer.scale,
         "benchmarks": files_of(benchmarks),
         "allow_leak": allow_leak,
+        **candidate.params,
     }
-    if candidate.inference != PLAIN:
-        params["inference"] = asdict(candidate.inference)
-    if save_images is None and (there := _already_there(path, parents, params)):
+    restorer = subject.restorer
+    recorder = Recorder(restorer) if isinstance(restorer, DynamicRestorer) else None
+    routing = routing_path(path)
+    measured = (there := _already_there(path, parents, params)) and (
+        recorder is None or routing.exists()
+    )
+    if there and measured and save_images is None:
         if not path.with_suffix(".json").exists():  # killed between the table and its texts
             _write_texts(path, there)
+        if recorder and save_maps:
+            write_maps(RoutingTable.read(routing), benchmarks, restorer.scale, save_maps)
         return there
 
     def guard(benchmark: Benchmark, name: str, hr: Pixels) -> None:
@@ -200,11 +218,13 @@ def evaluate_model(
                 "pixels). Evaluate on other images, or pass --allow-leak."
             )
 
-    def save(benchmark: Benchmark, name: str, sr: Pixels) -> None:
-        assert save_images is not None
-        target = save_images / benchmark.name / Path(name).with_suffix(".png")
-        with atomic_path(target) as temporary:
-            Image.fromarray(sr).save(temporary, format="PNG")
+    def restored(benchmark: Benchmark, name: str, sr: Pixels) -> None:
+        if recorder:
+            recorder.add(benchmark.name, name)
+        if save_images:
+            target = save_images / benchmark.name / Path(name).with_suffix(".png")
+            with atomic_path(target) as temporary:
+                Image.fromarray(sr).save(temporary, format="PNG")
 
     rows = evaluate(
         subject,
@@ -212,9 +232,13 @@ def evaluate_model(
         protocol,
         device,
         on_hr=guard,
-        on_sr=save if save_images else None,
+        on_sr=restored,
         progress=progress,
     )
+    if recorder:
+        recorder.table().write(routing)
+        if save_maps:
+            write_maps(recorder.table(), benchmarks, restorer.scale, save_maps)
     table = EvalTable.write(path, rows, parents=parents, params=params, made=watch.made())
     _write_texts(path, table)
     return table
@@ -320,6 +344,13 @@ def results_name(model: str, benchmarks: Sequence[Benchmark], protocol: str) -> 
     """Name of the table of a model, named with its scale, on some benchmarks."""
     names = "_".join(benchmark.name for benchmark in benchmarks)
     return f"{model}__{names}__{protocol.replace('@', '_')}"
+
+
+def results_path(
+    candidate: Candidate, benchmarks: Sequence[Benchmark], workspace: Workspace, protocol: str
+) -> Path:
+    """Where the table of a model stands."""
+    return workspace.results(results_name(candidate.name, benchmarks, protocol))
 
 
 def files_of(benchmarks: Sequence[Benchmark]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from srprune.core.errors import (
     MissingDependency,
     UserError,
 )
+from srprune.core.groups import GroupTable, Labels
 from srprune.core.names import near
 from srprune.core.outputs import named_by
 from srprune.core.patches import PatchIndex
@@ -28,6 +29,8 @@ from srprune.reporting.contact_sheet import contact_sheet
 from srprune.reporting.explorer.content import Content, NamedScores, Preset
 from srprune.reporting.explorer.page import write_explorer
 from srprune.reporting.figures import loss_curve, sorted_scores
+from srprune.reporting.group_sheet import group_sheet
+from srprune.reporting.sheet import Pixels
 from srprune.stages.coresets import read_scores
 from srprune.stages.extract import open_hr, read_index
 
@@ -58,6 +61,7 @@ def explore(
     *,
     scores: str | None = None,
     coresets: Sequence[str] = (),
+    groups: Sequence[str] = (),
     out: Path | None = None,
     workers: int = 1,
     progress: Progress = silent,
@@ -69,14 +73,16 @@ def explore(
         scores: name of the score table that is shown first; by default the first by name that
             can be read. All tables of the workspace are on the page.
         coresets: names of core-sets that the page can show.
+        groups: names of tables of groups, each of which gets a sheet of its patches.
         out: the HTML file; by default ``reports/explorer_NAME.html``.
         workers: threads for thumbnails.
         progress: told after each image.
 
     Raises:
-        MissingArtifact: no patch index, pixels or score table, or no core-set of a name.
+        MissingArtifact: no patch index, pixels or score table, or no core-set or groups of a
+            name.
         ArtifactError: no score table can be read.
-        ArtifactMismatch: a score table or core-set that was named is of another patch index.
+        ArtifactMismatch: a score table, core-set or groups that were named are of another index.
         StorageError: a file cannot be written.
     """
     index = read_index(workspace)
@@ -91,6 +97,7 @@ def explore(
     with named_by(out):
         thumbs = write_explorer(page, content, workers=workers, progress=progress)
     figures = _figures(workspace.reports, index, hr, first, presets, missing)
+    figures += _group_sheets(workspace, groups, index, hr, missing)
     names = [named.name for named in tables]
     return Explored(page, figures, names, thumbs.side, missing)
 
@@ -178,15 +185,8 @@ def _figures(
             cuts[preset.name] = (total - end, total - first) if asc else (first, end)
 
     def sheet(path: Path) -> None:
-        contact_sheet(
-            lambda i: hr.crop(
-                int(index.image_N[i]), int(index.top_N[i]), int(index.left_N[i]), index.size
-            ),
-            scores_N,
-            path,
-            method=method,
-            image_N=index.image_N,
-        )
+        patch = _patches(index, hr)
+        contact_sheet(patch, scores_N, path, method=method, image_N=index.image_N)
 
     drawings: dict[str, Callable[[Path], None]] = {
         "sorted_scores": lambda path: sorted_scores(scores_N, cuts, path, method=method),
@@ -195,12 +195,58 @@ def _figures(
     }
     files: list[Path] = []
     for kind, draw in drawings.items():
-        for ending in ("png", "pdf"):
-            path = folder / f"{kind}_{named.name}.{ending}"
-            try:
-                draw(path)
-                files.append(path)
-            except (InputError, MissingDependency) as error:
-                if (note := f"{kind}: {error}") not in missing:
-                    missing.append(note)
+        files += _drawn(draw, folder / f"{kind}_{named.name}", kind, missing)
     return files
+
+
+def _group_sheets(
+    workspace: Workspace,
+    names: Sequence[str],
+    index: PatchIndex,
+    hr: PixelStore,
+    missing: list[str],
+) -> list[Path]:
+    """A sheet of each table of groups that is named: clusters, strata, classes of difficulty."""
+    patch, files = _patches(index, hr), []
+    for name in names:
+        labels_N = _groups(workspace, name, index).labels_N
+
+        def sheet(path: Path, labels_N: Labels = labels_N, name: str = name) -> None:
+            group_sheet(patch, labels_N, path, title=name)
+
+        files += _drawn(sheet, workspace.reports / f"groups_{name}", f"groups {name}", missing)
+    return files
+
+
+def _groups(workspace: Workspace, name: str, index: PatchIndex) -> GroupTable:
+    path = workspace.groups(name)
+    if not path.exists():
+        there = sorted(each.stem for each in path.parent.glob("*.parquet"))
+        close = near(name, there)
+        hint = f" Did you mean: {close}?" if close else ""
+        raise MissingArtifact(
+            f"there are no groups '{name}'.{hint} Known: {', '.join(there) or 'none'}. Rules such "
+            "as clustered make them, and training with sampling hes."
+        )
+    return GroupTable.read(path, patches=index.fingerprint)
+
+
+def _drawn(draw: Callable[[Path], None], stem: Path, kind: str, missing: list[str]) -> list[Path]:
+    """A figure as PNG and as PDF; what cannot be drawn is noted once."""
+    files: list[Path] = []
+    for ending in ("png", "pdf"):
+        path = stem.with_name(f"{stem.name}.{ending}")  # a name may hold dots
+        try:
+            draw(path)
+            files.append(path)
+        except (InputError, MissingDependency) as error:
+            if (note := f"{kind}: {error}") not in missing:
+                missing.append(note)
+    return files
+
+
+def _patches(index: PatchIndex, hr: PixelStore) -> Callable[[int], Pixels]:
+    """HR pixels by patch id."""
+    return lambda i: hr.crop(
+        int(index.image_N[i]), int(index.top_N[i]), int(index.left_N[i]), index.size
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace
+from srprune.data.patches import PatchPool
 from srprune.images.descriptors import FEATURES, Descriptor
 from srprune.images.store import PixelStore
 from srprune.stages.extract import open_hr
@@ -42,36 +44,78 @@ def features_of(
         if name not in others:  # a name, never a path
             raise unknown("feature", name, [*FEATURES, *others])
         return _whole(FeatureTable.read(path, patches=index.fingerprint), name, index)
+    if there := _there(path, name, index):
+        return there
+    return _made(path, name, name, index, open_hr(workspace, index), 1, progress)
+
+
+def lr_features_of(
+    workspace: Workspace, name: str, pool: PatchPool, progress: Progress = silent
+) -> FeatureTable:
+    """The same of the patches' LR, kept beside those of HR as ``gradient_lr_x2``.
+
+    Args:
+        workspace: gets the table.
+        name: of one of our features.
+        pool: the patches, with LR.
+        progress: told after each image.
+    """
+    index, title = pool.index, f"{name}_lr_x{pool.scale}"
+    path = workspace.features(title)
+    if there := _there(path, title, index):
+        return there
+    return _made(path, title, name, index, pool.lr_store, pool.scale, progress)
+
+
+def _there(path: Path, title: str, index: PatchIndex) -> FeatureTable | None:
+    """A table of ours, if it is of these patches."""
     try:
         there = FeatureTable.read(path, patches=index.fingerprint)
     except UserError:
-        pass
-    else:
-        if there.header.params == {"features": name}:
-            return there
+        return None
+    return there if there.header.params == {"features": title} else None
+
+
+def _made(
+    path: Path,
+    title: str,
+    name: str,
+    index: PatchIndex,
+    pixels: PixelStore,
+    scale: int,
+    progress: Progress,
+) -> FeatureTable:
     watch = Stopwatch()
     descriptor: Descriptor = FEATURES.load(name)
-    features_ND = _compute(descriptor, name, index, open_hr(workspace, index), progress)
     return FeatureTable.write(
         path,
-        features_ND,
+        _compute(descriptor, title, index, pixels, scale, progress),
         descriptor.names,
         parents={"patches": index.fingerprint},
-        params={"features": name},
+        params={"features": title},
         made=watch.made(),
     )
 
 
 def _compute(
-    descriptor: Descriptor, name: str, index: PatchIndex, hr: PixelStore, progress: Progress
+    descriptor: Descriptor,
+    name: str,
+    index: PatchIndex,
+    pixels: PixelStore,
+    scale: int,
+    progress: Progress,
 ) -> npt.NDArray[np.float32]:
+    """(N, D) of images that are ``scale`` times smaller than those of the index."""
     features_ND = np.empty((len(index), len(descriptor.names)), dtype=np.float32)
     ends = np.cumsum(index.patches_per_image)
 
     def one(image: int) -> None:
         own = slice(ends[image] - index.patches_per_image[image], ends[image])
         features_ND[own] = descriptor.compute(
-            hr.image(image), index.top_N[own], index.left_N[own], index.size
+            pixels.image(image),
+            index.top_N[own] // scale,
+            index.left_N[own] // scale,
+            index.size // scale,
         )
 
     images = range(len(index.images))

@@ -30,15 +30,19 @@ from srprune.models.build import build, save_weights
 from srprune.models.device import memory_errors, use_tf32
 from srprune.models.domain import Domain
 from srprune.models.network import Network
+from srprune.models.supernet import Supernet
 from srprune.models.warm_start import WarmStart, warm_start
 from srprune.selection.adaptive import AdaptivePlan
 from srprune.selection.coverage import covered_pixels
+from srprune.stages.route import write_gradient_router
 from srprune.stages.training_set import write_active
+from srprune.stages.weighting import MIXTURE, balanced_loss, write_mixture
 from srprune.training.adaptive import ActiveSet
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
 from srprune.training.plan import StepPlan, plan_steps
+from srprune.training.subnets import check_compute
 
 BEST = "best.safetensors"
 ACTIVE = "coreset.parquet"  # what an adaptive run ended with
@@ -56,7 +60,8 @@ class Job:
         train_set: name of the core-set, or ``full``.
         parents: fingerprints of patch index, core-set and the weights it starts from.
         init: file of those weights; None starts fresh.
-        patch_weights: (P,) how often each is drawn beside the others; None: all alike.
+        patch_weights: (P,) how often each is drawn beside the others; None: all alike. With
+            ``config.sampling`` they hold from its second phase on.
         adaptive: how the patches are chosen anew on the way; None keeps them.
     """
 
@@ -113,6 +118,12 @@ class Job:
             "seed": self.config.seed,
             "config": self.config.model_dump(mode="json", exclude=WITHOUT_EFFECT),
         }
+
+    @property
+    def weighted_from(self) -> int:
+        """First step with ``patch_weights``."""
+        sampling = self.config.sampling
+        return round(sampling.start * self.plan.steps) if sampling else 0
 
     @property
     def weights(self) -> Path:
@@ -179,6 +190,7 @@ def fit(
         ArtifactMismatch: the folder holds another run.
         Stopped: ``stopping`` said so.
     """
+    config = job.config
     with exclusive(job.folder) if world.first else nullcontext():
         watch = Stopwatch()
         if not restart and (header := job.finished()):
@@ -190,18 +202,25 @@ def fit(
                 "or --restart to begin again."
             )
         check_batch(job, world)
-        check_crops(job.config, job.pool.index.size)
+        check_crops(config, job.pool.index.size)
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-        use_tf32(job.config.compute.tf32)
+        use_tf32(config.compute.tf32)
         network, domain, start = initial(job, device)
         world.wait()
         if world.first:
             if restart:  # only now: a job that is refused keeps what the folder holds
                 job.checkpoints.clear()
-                for name in (job.weights.name, BEST, "validation.csv", ACTIVE, "adaptive.csv"):
+                made_before = (job.weights.name, BEST, MIXTURE, ACTIVE)
+                for name in (*made_before, "validation.csv", "adaptive.csv"):
                     (job.folder / name).unlink(missing_ok=True)
-            write_text(job.folder / "config.yaml", dump(job.config))
+            write_text(job.folder / "config.yaml", dump(config))
+            if config.balance:
+                ids, seed = job.reachable_ids, config.seed
+                write_mixture(job.folder, config.balance, job.pool, ids, domain, seed)
         world.wait()
+        balanced = None
+        if config.balance:
+            balanced = balanced_loss(job.folder, config.balance, network).to(device)
         made = {
             "device": str(device),
             "processes": world.size,
@@ -219,6 +238,7 @@ def fit(
                 info={
                     "training_images": job.pool.index.contents,
                     **({"visited_patches": active.num_visited} if active else {}),
+                    **({"sigma": float(balanced.sigma())} if balanced else {}),
                 },
             )
 
@@ -237,26 +257,29 @@ def fit(
                 network,
                 batch_at,
                 plan=job.plan,
-                config=job.config,
+                config=config,
                 checkpoints=job.checkpoints,
                 folder=job.folder,
                 device=device,
                 world=world,
                 last_layer=network.last_layer,
-                rim=network.rim + domain.reach if job.config.skip_rim else 0,
+                rim=network.rim + domain.reach if config.skip_rim else 0,
                 validate=validate,
                 keep_best=keep_best,
                 patches_at=patches_at,
                 active=active,
+                balanced=balanced,
                 stopping=stopping,
                 progress=progress,
             )
         if world.first:
             if active:
                 index = job.pool.index
-                write_active(job.folder / ACTIVE, job.config, active.patch_ids, index, watch.made())
-            save(trained, job.weights)
+                write_active(job.folder / ACTIVE, config, active.patch_ids, index, watch.made())
+            header = save(trained, job.weights)
             job.checkpoints.clear()
+            if isinstance(network, Supernet):
+                write_gradient_router(job.pool, job.reachable_ids, job.weights, header, device)
         world.wait()
         return read_weights_header(job.weights)
 
@@ -293,6 +316,7 @@ def open_batches(
         lr_crop=config.lr_crop,
         augment=config.augment,
         weights=job.patch_weights,
+        weighted_from=job.weighted_from,
     )
     reachable = job.reachable_ids
     if job.adaptive:
@@ -337,6 +361,8 @@ def check_batch(job: Job, world: World = ALONE) -> None:
             f"compute.cuda_graph is for one process, and there are {world.size}. Choose "
             "compute.compile, or --set compute.cuda_graph=false."
         )
+    if job.config.subnets:
+        check_compute(job.config.compute)
     batch, count = job.config.batch, job.config.compute.accumulate
     if batch > len(job.patch_ids):
         raise InputError(

@@ -40,13 +40,18 @@ def plan_pretraining(
     """Plan the training of a scoring model.
 
     Raises:
-        InputError: a config that prunes.
+        InputError: a config that prunes or weights patches.
         MissingArtifact: no patch index, or its pixels are gone.
     """
     if config.pruning.ratio != 1:
         raise InputError(
             f"pruning.ratio is {config.pruning.ratio:g}; a scoring model is trained on the full "
             "set. Set it to 1 or leave it out."
+        )
+    if config.sampling:
+        raise InputError(
+            f"sampling is {config.sampling.name}; a scoring model sees all patches alike. Leave it "
+            "out."
         )
     network, _ = build(config.model, config.scale, config.model_args)
     make_optimizer(network, config.optimizer, network.last_layer)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from srprune.core.config import StageConfig, TrainConfig
+from srprune.core.config import DynamicConfig, StageConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.energy import EnergyMeter
 from srprune.core.errors import Busy, Diverged, Stopped
@@ -23,18 +23,19 @@ from srprune.core.yaml_file import load
 from srprune.images.benchmarks import Benchmark
 from srprune.models.device import pick_device, processor
 from srprune.scoring import RECONSTRUCTION
+from srprune.stages.dynamic import run_dynamically
 from srprune.stages.evaluate import (
     BICUBIC,
     evaluate_model,
     open_candidate,
-    results_name,
-    scaled,
+    results_path,
 )
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.fit import Job, fit
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
+from srprune.stages.route import route, router_path
 from srprune.stages.score import Options, score
 from srprune.stages.study_plan import Plan, status
 from srprune.stages.train import plan_training, validation
@@ -203,15 +204,17 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
             record = _train(cell, job, record, setting)
         if record.state == "diverged":
             return "" if before is record else f"{cell.label}: {record.reason}"
-        results = results_name(
-            scaled(cell.name, cell.config.scale), setting.benchmarks, study.evaluate.protocol
-        )
-        measured = workspace.results(results).exists()
+        candidate = open_candidate(str(job.folder), workspace, cell.config.scale, setting.where)
+        if cell.dynamic:
+            _ensure_router(job.folder, cell.dynamic, setting)
+            candidate = run_dynamically(candidate, cell.dynamic)
+        protocol = study.evaluate.protocol
+        measured = results_path(candidate, setting.benchmarks, workspace, protocol).exists()
         table = evaluate_model(
-            open_candidate(str(job.folder), workspace, cell.config.scale, setting.where),
+            candidate,
             setting.benchmarks,
             workspace,
-            protocol=study.evaluate.protocol,
+            protocol=protocol,
             device=setting.where,
             progress=setting.progress,
         )
@@ -223,6 +226,19 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
         if metric == METRICS[0]
     ]
     return f"{cell.label}: {', '.join(figures)}"
+
+
+def _ensure_router(run: Path, dynamic: DynamicConfig, setting: Setting) -> None:
+    """Fit the router of a run, unless it is there: training itself fits ``gradient`` alone."""
+    if not router_path(run, dynamic.router).exists():
+        route(
+            setting.workspace,
+            run.name,
+            dynamic.router,
+            device=setting.where,
+            tile=dynamic.tile,
+            progress=setting.progress,
+        )
 
 
 def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Record:

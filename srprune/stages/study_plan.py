@@ -10,6 +10,7 @@ from typing import Literal
 
 from srprune.core.errors import InputError
 from srprune.core.lock import held, in_turn
+from srprune.core.progress import duration
 from srprune.core.workspace import Workspace
 from srprune.studies.config import StudyConfig, read_study
 from srprune.studies.grid import Cell, cells_of
@@ -82,14 +83,6 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
             )
         now.write(plan.folder)
     return edits
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min`` or ``5 h 20 min``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
 CellState = Literal["finished", "diverged", "running", "stopped", "missing"]

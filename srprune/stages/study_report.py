@@ -19,6 +19,7 @@ from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
 from srprune.stages.evaluate import BICUBIC, files_of, results_name, scaled
 from srprune.stages.extract import read_index
+from srprune.stages.routing import read_routing
 from srprune.stages.study_plan import Plan
 from srprune.studies.config import StudyConfig
 from srprune.studies.divergence import lost_its_way
@@ -121,15 +122,19 @@ class _Tables:
         self._workspace, self._benchmarks, self._protocol = workspace, benchmarks, protocol
         self._files = files_of(benchmarks)
 
-    def read(self, model: str, scale: int) -> EvalTable:
+    def path(self, model: str, scale: int, label: str = "") -> Path:
+        """Where the table of a model stands, run plainly or as its label says."""
+        name = results_name(scaled(model, scale) + label, self._benchmarks, self._protocol)
+        return self._workspace.results(name)
+
+    def read(self, model: str, scale: int, label: str = "") -> EvalTable:
         """The table of a model.
 
         Raises:
             MissingArtifact: it has not been measured.
             ArtifactMismatch: it was measured otherwise, or on other files.
         """
-        name = results_name(scaled(model, scale), self._benchmarks, self._protocol)
-        path = self._workspace.results(name)
+        path = self.path(model, scale, label)
         table = EvalTable.read(path)
         if table.protocol != self._protocol or table.header.params["benchmarks"] != self._files:
             raise ArtifactMismatch(
@@ -168,8 +173,9 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
         return seen
     if record.state == "diverged":
         return replace(seen, diverged=record.reason)
+    label = cell.dynamic.label if cell.dynamic else ""
     try:
-        table = tables.read(cell.name, cell.config.scale)
+        table = tables.read(cell.name, cell.config.scale, label)
     except MissingArtifact:  # killed between training and measuring
         return seen
     header = read_weights_header(run / "weights.safetensors")
@@ -189,19 +195,20 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     return replace(
         seen,
         rows=table.rows,
-        cost=_cost(cell, record, adaptive),
+        cost=_cost(cell, record, adaptive, tables.path(cell.name, cell.config.scale, label)),
         curve=tuple(_column(run / "validation.csv", "psnr_y")),
         diverged=lost_its_way(_column(run / "log.csv", "loss"), adaptive[0][0] if adaptive else 0),
     )
 
 
-def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]]) -> Cost:
+def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], results: Path) -> Cost:
     visits = record.steps * cell.config.batch
     visited: int | None = min(record.num_patches, visits)  # each patch comes once an epoch
     if adaptive:
         visited = int(adaptive[-1][1])
-    elif cell.rule != FULL and RULES.load(cell.rule).weighted:
+    elif cell.config.sampling or (cell.rule != FULL and RULES.load(cell.rule).weighted):
         visited = None
+    routing = read_routing(results) if cell.dynamic else None
     return Cost(
         num_patches=record.num_patches,
         num_bytes=record.num_bytes,
@@ -209,6 +216,8 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]]) -> 
         num_visited=visited,
         seconds=record.seconds,
         joules=record.joules,
+        flops_share=routing.share if routing else None,
+        restore_s=routing.seconds if routing else None,
     )
 
 

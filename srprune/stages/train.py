@@ -27,6 +27,7 @@ from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
 from srprune.stages.restorers import find_weights, run_names
 from srprune.stages.training_set import training_set
+from srprune.stages.weighting import hes_weights
 from srprune.training.loop import Validate
 from srprune.training.optimizer import make_optimizer
 
@@ -59,6 +60,9 @@ def plan_training(
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
     chosen = training_set(config, workspace, pool.index, coreset, progress)
+    weights = chosen.weights
+    if config.sampling:
+        weights = hes_weights(config, chosen, pool, workspace, progress)
     run = name or f"{stem}__{chosen.name}__seed{config.seed}"
     parents = dict(chosen.parents)
     init = None
@@ -73,7 +77,7 @@ def plan_training(
         chosen.name,
         parents,
         init,
-        patch_weights=chosen.weights,
+        patch_weights=weights,
         adaptive=chosen.adaptive,
     )
     check_batch(job)

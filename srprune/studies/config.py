@@ -55,9 +55,10 @@ class StudyConfig(Strict):
     set: Level = Field(default={})
     """Config keys of every cell, which axes may override."""
     axes: Axes
-    """Axis to level to config keys, such as ``pruning.ratio``. Three keys are the study's own:
+    """Axis to level to config keys, such as ``pruning.ratio``. Some keys are the study's own:
     ``config`` names the base file, ``steps`` is a share of the budget, ``seeds`` is how many of the
-    seeds are run."""
+    seeds are run; ``router``, ``flops_budget``, ``tile`` and ``overlap`` say how a supernet is
+    measured, so that levels may share a run."""
     compare: str
     """The axis whose first level the others are compared with, such as the full set."""
     contrasts: dict[str, tuple[str, str]] = Field(default={})

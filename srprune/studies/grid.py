@@ -11,22 +11,30 @@ from fractions import Fraction
 from pathlib import Path
 
 from srprune.core.artifact import canonical, digest
-from srprune.core.config import WITHOUT_EFFECT, BudgetConfig, PruningConfig, TrainConfig
+from srprune.core.config import (
+    SUPERNET,
+    WITHOUT_EFFECT,
+    BudgetConfig,
+    DynamicConfig,
+    PruningConfig,
+    TrainConfig,
+)
 from srprune.core.configs import find_config
 from srprune.core.errors import ConfigError, InputError, UnknownName
 from srprune.core.names import unknown
-from srprune.core.yaml_file import load
+from srprune.core.yaml_file import load, parse
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.studies.config import StudyConfig
 
 FULL = "full"
+MEASURING = tuple(DynamicConfig.model_fields)  # keys of a level that say how runs are measured
 _PLACE = re.compile(r" ?\(--set ([^=]*)=.*\)\.?$", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run of a study.
+    """One training run of a study, measured in one way.
 
     Attributes:
         levels: axis to level, in the order of the axes.
@@ -34,6 +42,7 @@ class Cell:
         name: of the run's folder; the same in every study that holds the same run.
         rule: of the core-set; ``full`` for the full set.
         score: what ranks the patches, as the study calls it; empty where nothing does.
+        dynamic: how a supernet is measured; None: its largest subnet on whole images.
     """
 
     levels: Mapping[str, str]
@@ -41,6 +50,7 @@ class Cell:
     name: str
     rule: str
     score: str
+    dynamic: DynamicConfig | None = None
 
     @property
     def seed(self) -> int:
@@ -108,6 +118,7 @@ class _Base:
         rule: of the core-set; ``full`` for the full set.
         score: what ranks the patches, as the study calls it.
         num_seeds: how many of the seeds it gets.
+        dynamic: how its runs are measured.
     """
 
     levels: Mapping[str, str]
@@ -116,6 +127,7 @@ class _Base:
     rule: str
     score: str
     num_seeds: int
+    dynamic: DynamicConfig | None
 
     def cell(self, seed: int) -> Cell:
         """The run of one seed; what is drawn is drawn anew."""
@@ -123,7 +135,8 @@ class _Base:
         if self.rule != FULL and RULES.load(self.rule).seeded:
             pruning = pruning.model_copy(update={"seed": pruning.seed + seed})
         config = self.config.model_copy(update={"seed": seed, "pruning": pruning})
-        return Cell(self.levels, config, _name(self.file, config, self.rule), self.rule, self.score)
+        name = _name(self.file, config, self.rule)
+        return Cell(self.levels, config, name, self.rule, self.score, self.dynamic)
 
 
 def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
@@ -137,6 +150,7 @@ def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
         )
     share = changes.pop("steps", 1)
     changes.pop("seeds", None)
+    measured = {key: changes.pop(key) for key in list(changes) if key in MEASURING}
     settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     config = load(find_config(file), TrainConfig, settings)
     rule = config.pruning.rule
@@ -144,9 +158,25 @@ def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
         rule = FULL
     score = config.pruning.score if rule != FULL and RULES.load(rule).scores else ""
     whole = {"budget": _budget(config, share), "pruning": _pruning(study, config, rule)}
-    return _Base(
-        levels, file, config.model_copy(update=whole), rule, score, _num_seeds(study, levels)
-    )
+    config = config.model_copy(update=whole)
+    seeds = _num_seeds(study, levels)
+    return _Base(levels, file, config, rule, score, seeds, _dynamic(measured, config))
+
+
+def _dynamic(measured: Mapping[str, object], config: TrainConfig) -> DynamicConfig | None:
+    """How the runs of a combination are measured.
+
+    Raises:
+        ConfigError: values that do not fit, or a network that is no supernet.
+    """
+    if not measured:
+        return None
+    settings = [f"{key}={json.dumps(value)}" for key, value in measured.items()]
+    dynamic = parse("{}", DynamicConfig, "", settings)
+    if not config.model.endswith(SUPERNET):
+        key = next(iter(measured))
+        raise ConfigError([f"{key} is for supernets, and {config.model} is none (--set {key}=)."])
+    return dynamic
 
 
 def _budget(config: TrainConfig, share: object) -> BudgetConfig:
@@ -208,14 +238,14 @@ def _name(base: str, config: TrainConfig, rule: str) -> str:
 
 
 def _check_collisions(cells: list[Cell]) -> None:
-    seen: dict[str, Cell] = {}
+    seen: dict[tuple[str, DynamicConfig | None], Cell] = {}
     for cell in cells:
-        if other := seen.get(cell.name):
+        if other := seen.get((cell.name, cell.dynamic)):
             raise InputError(
                 f"the cells '{other.label}' and '{cell.label}' are the same run: their configs do "
                 "not differ. Take one of the levels out, or make them differ."
             )
-        seen[cell.name] = cell
+        seen[cell.name, cell.dynamic] = cell
 
 
 def _placed(fault: str, study: StudyConfig, levels: Mapping[str, str]) -> str:

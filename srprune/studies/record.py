@@ -141,4 +141,5 @@ def _inputs(study: StudyConfig, cell: Cell) -> str:
             canonical(study.scorers[name].model_dump(mode="json"))
             for name in (score.scorers if score else ())
         ),
+        *([canonical(cell.dynamic.model_dump(mode="json"))] if cell.dynamic else []),
     )

@@ -374,17 +374,23 @@ def _mixed(one: Observation, other: Observation) -> InputError:
 
 
 def _mean_cost(costs: Sequence[Cost]) -> Cost:
-    visited = [each.num_visited for each in costs if each.num_visited is not None]
-    joules = [each.joules for each in costs if each.joules is not None]
     whole = len(costs)
+
+    def mean(values: Sequence[float | None]) -> float | None:
+        """Of all seeds: over some, it would be of other runs than the rest of the line."""
+        known = [value for value in values if value is not None]
+        return sum(known) / whole if len(known) == whole else None
+
+    visited = mean([each.num_visited for each in costs])
     return Cost(
         num_patches=round(sum(each.num_patches for each in costs) / whole),
         num_bytes=round(sum(each.num_bytes for each in costs) / whole),
         steps=costs[0].steps,
-        # a mean over some of the seeds would be that of other runs than the rest of the line
-        num_visited=round(sum(visited) / whole) if len(visited) == whole else None,
+        num_visited=None if visited is None else round(visited),
         seconds=sum(each.seconds for each in costs) / whole,
-        joules=sum(joules) / whole if len(joules) == whole else None,
+        joules=mean([each.joules for each in costs]),
+        flops_share=mean([each.flops_share for each in costs]),
+        restore_s=mean([each.restore_s for each in costs]),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from srprune.core.config import ComputeConfig
 from srprune.core.seeding import hashed
 from srprune.models.network import Network, RandomLayer
+from srprune.models.supernet import Subnet, Supernet
 from srprune.training.distributed import ALONE, World
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,9 +31,15 @@ class Backward:
     changes what is dropped. Batch norm is the exception: its statistics are those of a part; on
     GPUs those of the parts that run at the same time.
 
+    A supernet trains some of its subnets in a step: its loss is the mean of theirs on the same
+    batch. They run one after the other, so a step needs the memory of one, and the largest is in
+    use again afterwards.
+
     Attributes:
         crop_losses: of each part of the last step that this process took, (B,) the loss of each
-            crop, where they were asked for; to be read before the next step.
+            crop, where they were asked for; to be read before the next step. Of several subnets
+            it is that of the last, whose losses are comparable from step to step where it is
+            always the largest.
     """
 
     def __init__(
@@ -46,29 +53,39 @@ class Backward:
         seed: int = 0,
         world: World = ALONE,
         by_crop: Criterion | None = None,
+        subnets_at: Callable[[int], Sequence[Subnet]] | None = None,
     ) -> None:
         """Wrap a network, which stays the owner of the weights.
 
         Args:
             network: on ``device``, in training mode.
-            criterion: (output, target) -> loss.
+            criterion: (output, target) -> loss; a module may have parameters of its own, whose
+                gradients are made as those of the network are.
             rim: px at each edge of the output that the loss leaves out.
             compute: precision, parts, compiling, graphs.
             device: of the network.
             seed: of what layers drop.
             world: the processes that share the batch.
             by_crop: (output, target) -> (B,) losses, where those of the single crops are wanted.
+            subnets_at: step -> the subnets that it trains, of a network that is a supernet; the
+                same ones in all processes. Not for CUDA graphs.
         """
         self._network, self._criterion, self._rim = network, criterion, rim
         self._compute, self._device, self._seed, self._world = compute, device, seed, world
-        self._by_crop = by_crop
+        self._by_crop, self._subnets_at = by_crop, subnets_at
+        self._own = list(criterion.parameters()) if isinstance(criterion, nn.Module) else []
+        self._supernet = network if subnets_at and isinstance(network, Supernet) else None
         self.crop_losses: list[Tensor] = []
         self.scaler = torch.amp.GradScaler(device.type, enabled=compute.precision == "fp16")
         self._parts = compute.accumulate * world.size
         self._random = [layer for layer in network.modules() if isinstance(layer, RandomLayer)]
         self._replay: _Graph | None = None
         forward: nn.Module = network
-        if world.size > 1:
+        # DDP wants every parameter in every step; a small subnet leaves most of them out
+        self._apart = [*self._own, *(network.parameters() if self._supernet else ())]
+        if self._supernet and compute.compile:
+            _let_compile(len(self._supernet.subnets))
+        if world.size > 1 and not self._supernet:
             if device.type == "cuda":
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # has no CPU version
             forward = DistributedDataParallel(
@@ -89,22 +106,41 @@ class Backward:
         Returns:
             The loss of this process, (), detached and not waited for.
         """
+        subnets = self._subnets_at(step) if self._subnets_at else (None,)
+        count = self._compute.accumulate * len(subnets)
         total: Tensor | None = None
         for number, (x, target) in enumerate(pairs):
             self._draw(step, self._world.rank * self._compute.accumulate + number)
             if self._compute.cuda_graph and self._device.type == "cuda":
                 return self._replayed(step, x, target)
             if number == 0:
-                self._network.zero_grad(set_to_none=True)
+                self._drop_gradients()
                 self.crop_losses = []
             last = number == self._compute.accumulate - 1
-            with self._alone(not last):
-                loss = self._loss(x, target)
-                self.scaler.scale(loss / self._compute.accumulate).backward()
-            part = loss.detach() / self._compute.accumulate
-            total = part if total is None else total + part
+            for subnet in subnets:
+                self._use(subnet)
+                del self.crop_losses[number:]  # of this part the last subnet's stay
+                with self._alone(not last):
+                    loss = self._loss(x, target)
+                    self.scaler.scale(loss / count).backward()
+                part = loss.detach() / count
+                total = part if total is None else total + part
         assert total is not None
+        if self._supernet:
+            self._supernet.use(self._supernet.largest)
+        self._world.mean_gradients(self._apart)
         return total
+
+    def _use(self, subnet: Subnet | None) -> None:
+        """Choose what runs next."""
+        if self._supernet and subnet:
+            self._supernet.use(subnet)
+
+    def _drop_gradients(self) -> None:
+        """Those of the network and of the loss."""
+        self._network.zero_grad(set_to_none=True)
+        for parameter in self._own:
+            parameter.grad = None
 
     def _draw(self, step: int, part: int) -> None:
         """Set what layers draw: a function of the step, the same for all its parts."""
@@ -140,7 +176,7 @@ class Backward:
     def _replayed(self, step: int, x: Tensor, target: Tensor) -> Tensor:
         """The same step as one launch; captured on the first call."""
         if self._replay is None:
-            self._replay = _Graph(self._network, self._loss, x, target)
+            self._replay = _Graph(self._network, self._loss, self._drop_gradients, x, target)
             self.crop_losses = self.crop_losses[-1:]  # what was captured; each replay fills it
             self._draw(step, 0)
         return self._replay(x, target)
@@ -153,6 +189,7 @@ class _Graph:
         self,
         network: nn.Module,
         loss: Criterion,
+        drop_gradients: Callable[[], None],
         x: Tensor,
         target: Tensor,
     ) -> None:
@@ -162,11 +199,11 @@ class _Graph:
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
-                network.zero_grad(set_to_none=True)
+                drop_gradients()
                 loss(self._x, self._target).backward()
         torch.cuda.current_stream().wait_stream(stream)
         network.load_state_dict(kept)  # warming up moved the averages of batch norm
-        network.zero_grad(set_to_none=True)
+        drop_gradients()
         self._graph = torch.cuda.CUDAGraph()
         # the thread that reads ahead pins memory meanwhile; only this one's calls are captured
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
@@ -179,6 +216,12 @@ class _Graph:
         self._target.copy_(target)
         self._graph.replay()
         return self._loss.detach().clone()
+
+
+def _let_compile(count: int) -> None:
+    """Let one network be compiled so often; beyond its limit, 8, torch runs it uncompiled."""
+    settings = torch._dynamo.config
+    settings.recompile_limit = max(settings.recompile_limit, count)
 
 
 def inside(image_BCHW: Tensor, rim: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -47,6 +47,20 @@ class World:
             dist.all_reduce(values, op=dist.ReduceOp.SUM)
             values /= self.size
         return values
+
+    def mean_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Put the mean over all processes in place of each gradient.
+
+        Args:
+            parameters: the same ones have a gradient in every process; the others stay without.
+        """
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.size == 1 or not gradients:
+            return
+        flat = self.mean(torch.cat([gradient.flatten() for gradient in gradients]))
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view(gradient.shape))
 
     def side_by_side(self, values_SB: Tensor) -> Tensor:
         """The columns of all processes, in the order of their ranks, in every one of them."""

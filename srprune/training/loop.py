@@ -19,8 +19,10 @@ from srprune.core.config import TrainConfig
 from srprune.core.errors import Diverged, Stopped
 from srprune.core.progress import Progress, silent
 from srprune.models.network import Network
+from srprune.models.supernet import Subnet, Supernet
 from srprune.training.adaptive import ActiveSet
-from srprune.training.backward import Backward, Pairs
+from srprune.training.backward import Backward, Criterion, Pairs
+from srprune.training.balanced import BalancedLoss
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.ema import MovingAverage
@@ -29,6 +31,7 @@ from srprune.training.losses import BY_CROP, LOSSES
 from srprune.training.optimizer import clip, make_optimizer
 from srprune.training.plan import StepPlan
 from srprune.training.schedule import rate
+from srprune.training.subnets import draw
 from srprune.training.watch import LossWatch
 
 LOG_EVERY = 100  # steps between two rows of the log
@@ -55,6 +58,7 @@ def train(
     keep_best: KeepBest = lambda network, step, name, value: None,
     patches_at: Callable[[int], list[int]] = lambda step: [],
     active: ActiveSet | None = None,
+    balanced: BalancedLoss | None = None,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
 ) -> nn.Module:
@@ -78,6 +82,7 @@ def train(
         keep_best: told network, step, name and value of the figure whenever it is the best so far.
         patches_at: step -> patch ids of its batch, for messages.
         active: chooses on the way, from the losses, which patches the batches are of.
+        balanced: the loss, on ``device``, where ``config.loss`` is bd; its sigma is trained along.
         stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
@@ -90,18 +95,24 @@ def train(
         ArtifactMismatch: the checkpoint is of another run.
     """
     optimizer = make_optimizer(network, config.optimizer, last_layer)
+    if balanced and config.balance and config.balance.learn_sigma:
+        sigma = {"params": list(balanced.parameters()), "peak_lr": config.balance.sigma_lr}
+        optimizer.add_param_group({**sigma, "weight_decay": 0.0})
     network.train()
     average = MovingAverage(network, config.ema) if config.ema is not None else None
     measured: nn.Module = average.network if average else network
+    criterion: Criterion = balanced or LOSSES[config.loss]
+    by_crop: Criterion = balanced.by_crop if balanced else BY_CROP[config.loss]
     backward = Backward(
         network,
-        LOSSES[config.loss],
+        criterion,
         rim=rim,
         compute=config.compute,
         device=device,
         seed=config.seed,
         world=world,
-        by_crop=BY_CROP[config.loss] if active else None,
+        by_crop=by_crop if active else None,
+        subnets_at=_subnets_at(network, config),
     )
     first, loss_sum, best = 0, 0.0, -math.inf
     if state := checkpoints.load():
@@ -113,13 +124,17 @@ def train(
             average.load_state_dict(state["average"])
         if active:
             active.load_state_dict(state["active"])
+        if balanced:
+            balanced.load_state_dict(state["balanced"])
     watch = LossWatch(device, world, loss_sum)
     log = Log(folder, first) if world.first else None
     parameters = list(network.parameters())
     saved = first
 
     def save(done: int) -> None:
-        of_active = {"active": active.state_dict()} if active else {}  # asks all processes
+        more = {"active": active.state_dict()} if active else {}  # asks all processes
+        if balanced:
+            more["balanced"] = balanced.state_dict()
         if world.first:
             checkpoints.save(
                 done,
@@ -130,7 +145,7 @@ def train(
                     "scaler": backward.scaler.state_dict(),
                     "loss_sum": watch.sum,
                     "best": best,
-                    **of_active,
+                    **more,
                 },
             )
 
@@ -160,7 +175,10 @@ def train(
             choose = active is not None and active.due(done)
             look = step == first or watch.due(done) or log_now or validate_now or save_now or choose
             stop = look and not last and world.any(stopping())
-            if look and (bad := watch.look()) is not None:
+            bad = watch.look() if look else None
+            if look and balanced and balanced.sigma_collapsed():  # before the NaN that it makes
+                raise Diverged(_collapsed(balanced, step, saved))
+            if bad is not None:
                 what = f"the loss is {watch.last}"
                 raise Diverged(_diverged(what, bad, config, saved, patches_at(bad)))
             if (validate_now or save_now or stop or last) and not _finite(parameters):
@@ -203,6 +221,23 @@ def train(
 
 def _finite(parameters: Sequence[Tensor]) -> bool:
     return bool(torch.stack([p.detach().isfinite().all() for p in parameters]).all())
+
+
+def _subnets_at(network: Network, config: TrainConfig) -> Callable[[int], Sequence[Subnet]] | None:
+    """Step -> the subnets that it trains; None where the network is no supernet."""
+    if not isinstance(network, Supernet):
+        return None
+    assert config.subnets is not None
+    subnets, how, seed = network.subnets, config.subnets, config.seed
+    return lambda step: draw(subnets, how.draw, seed, step, between=how.between)
+
+
+def _collapsed(balanced: BalancedLoss, step: int, saved: int) -> str:
+    kept = f"the last checkpoint, of step {saved}, is whole" if saved else "there is no checkpoint"
+    return (
+        f"sigma of the loss bd has collapsed to {float(balanced.sigma()):.2g} at step {step + 1}. "
+        "Lower balance.sigma_lr, or set balance.learn_sigma=false; " + kept + "."
+    )
 
 
 def _diverged(what: str, step: int, config: TrainConfig, saved: int, patches: list[int]) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from srprune.core.artifact import read_header, write_table
+from tests.processes import Child
 
 AS_USER = ("setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--")
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
@@ -252,7 +253,7 @@ def test_train_ends_as_ever_when_the_disk_has_room_again(cli, refused, prepared,
     assert all(np.array_equal(whole[name], new[name]) for name in whole)
 
 
-def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, child: Child) -> None:
     """Wait until a child has written a file."""
     deadline = time.monotonic() + 120
     while not path.exists():
@@ -261,7 +262,7 @@ def wait_for(path: Path, child: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
-def interrupted(child: subprocess.Popen[str]) -> str:
+def interrupted(child: Child) -> str:
     """Press Ctrl-C; return what the child says."""
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=60)
@@ -274,11 +275,11 @@ def interrupted(child: subprocess.Popen[str]) -> str:
 def test_ctrl_c_ends_training_with_130_and_resume_goes_on(
     cli, refused, start, prepared, tiny, unfinished
 ):
-    job = [*tiny.train, "--set", "budget.steps=500", "--set", "checkpoints.every=5",
+    job = [*tiny.train, "--set", "budget.steps=300", "--set", "checkpoints.every=10",
            "--name", "long"]  # fmt: skip
     folder = prepared / "runs" / "long"
     child = start(*job)
-    wait_for(folder / "checkpoints" / "000000005.pt", child)
+    wait_for(folder / "checkpoints" / "000000010.pt", child)
     assert "--resume" in interrupted(child)
     assert not (folder / "weights.safetensors").exists()
     assert unfinished(prepared) == []
@@ -293,7 +294,7 @@ def test_ctrl_c_ends_training_with_130_and_resume_goes_on(
 
 
 def test_sigterm_saves_a_checkpoint_and_resume_goes_on(cli, start, prepared, tiny, unfinished):
-    job = [*tiny.train, "--set", "budget.steps=500", "--set", "checkpoints.every=400",
+    job = [*tiny.train, "--set", "budget.steps=350", "--set", "checkpoints.every=300",
            "--name", "long"]  # fmt: skip
     folder = prepared / "runs" / "long"
     child = start(*job)

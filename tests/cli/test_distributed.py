@@ -1,4 +1,4 @@
-"""Two processes do what one does: torchrun with gloo, on a CPU."""
+"""Two processes do what one does: joined by torchrun, or as it joins them; gloo, on a CPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 from srprune.core.artifact import read_table
 
 pytest.importorskip("torch")
-from tests.conftest import child_environment
+from tests.processes import child_environment, together
 
 
 def torchrun(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -43,21 +43,24 @@ def test_two_processes_train_the_weights_of_one(cli, prepared, tiny, tmp_path):
     assert any(not np.allclose(tensor, start[name], atol=1e-4) for name, tensor in one.items())
 
 
-def test_two_processes_give_the_scores_of_one_bit_for_bit(prepared, tmp_path):
+def test_two_processes_give_the_scores_of_one_bit_for_bit(server, prepared, tmp_path):
     table = prepared / "scores" / "mse_x2.parquet"
     alone = read_table(table, "ScoreTable")
     shutil.rmtree(prepared / "scores")
-    done = torchrun(tmp_path, "score")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("71 patches scored") == 1
+    first, second = together(server, tmp_path, "score")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert "71 patches scored" in first.stdout
+    assert second.stdout == ""
     assert list((prepared / "scores").iterdir()) == [table]
-    together = read_table(table, "ScoreTable")
-    assert together[0].fingerprint == alone[0].fingerprint
-    assert np.array_equal(together[1]["score"], alone[1]["score"])
+    together_made = read_table(table, "ScoreTable")
+    assert together_made[0].fingerprint == alone[0].fingerprint
+    assert np.array_equal(together_made[1]["score"], alone[1]["score"])
 
 
-def test_a_batch_that_processes_cannot_share_is_refused(prepared, tiny, tmp_path):
-    done = torchrun(tmp_path, *tiny.train, "--set", "batch=3", "--name", "odd")
-    assert done.returncode != 0
-    assert "batch is 3, which cannot be cut into 1 equal parts" in done.stderr
+def test_a_batch_that_processes_cannot_share_is_refused(server, prepared, tiny, tmp_path):
+    job = (*tiny.train, "--set", "batch=3", "--name", "odd")
+    done = together(server, tmp_path, *job)
+    assert [each.returncode for each in done] == [2, 2]
+    for each in done:
+        assert "batch is 3, which cannot be cut into 1 equal parts" in each.stderr
     assert not (prepared / "runs" / "odd").exists()

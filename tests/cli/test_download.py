@@ -99,7 +99,7 @@ def program(start, base: str, archive: bytes) -> Program:
 
     def run(*arguments: object, status: int = 0, name: str = "tiny.zip", wait: bool = True):
         entry = [name, base, len(archive), hashlib.sha256(archive).hexdigest()]
-        child = start(json.dumps(entry), *arguments, code=PROGRAM)
+        child = start(json.dumps(entry), *arguments, code=PROGRAM, fresh=True)
         if not wait:
             return child
         out, err = child.communicate(timeout=60)

@@ -23,7 +23,8 @@ from srprune.stages.coresets import select
 from srprune.stages.export import export
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.pool import open_pool
-from tests.conftest import child_environment, small_images
+from tests.conftest import small_images
+from tests.processes import child_environment
 
 NAME = "random_r0.50__seed0"
 

@@ -37,7 +37,7 @@ def test_the_six_commands_say_what_they_did(cli, images, tiny, tmp_path, unfinis
     assert "unique pixels covered: " in said
     assert f"core-set: workspace/coresets/{tiny.coreset}.parquet" in said
 
-    said = cli(*tiny.train, fresh=True).stdout
+    said = cli(*tiny.train).stdout
     assert "fsrcnn x2, 12,809 parameters, seed 0" in said
     assert f"core-set: {tiny.coreset}" in said
     assert "full set: 71 patches, 20 steps of 2 crops = 0.6 epochs" in said

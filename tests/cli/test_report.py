@@ -15,6 +15,7 @@ from PIL import Image
 from srprune.core.error_maps import ErrorMaps
 from srprune.core.patches import PatchIndex
 from srprune.core.scores import ScoreTable
+from tests.processes import Server, launch
 
 FIGURES = sorted(
     f"{kind}_laplacian.{ending}"
@@ -33,7 +34,7 @@ REFINED, EASY = "des_r0.50_o0.05__laplacian", "asc_r0.25__laplacian"
 
 
 @pytest.fixture(scope="session")
-def scored_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scored_once(server: Server | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with two score tables and three core-sets; no network was trained."""
     folder = tmp_path_factory.mktemp("scored")
     (folder / "images").mkdir()
@@ -42,8 +43,9 @@ def scored_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pixels = rng.integers(0, 255, (96, 144, 3), dtype=np.uint8)
         pixels[:, :72] //= 4
         Image.fromarray(pixels).save(folder / "images" / f"{name}.png")
-    command = [sys.executable, "-c", PREPARE]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    child = launch(server, folder, code=PREPARE)
+    said = child.communicate(timeout=300)
+    assert child.returncode == 0, said
     return folder
 
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+
+from tests.conftest import small_images
+from tests.processes import launch
 
 STUDY = {
     "title": "Half of four small pictures",
@@ -40,20 +45,47 @@ STUDY = {
 }
 
 
-@pytest.fixture
-def study(images, tmp_path):
-    """Write the study, with changes, beside its images and a benchmark of two."""
-    (tmp_path / "held").mkdir()
+def write(folder, **changes):
+    """Write the study, with changes; its workspace."""
+    text = yaml.safe_dump({**STUDY, **changes}, sort_keys=False)
+    (folder / "s.yaml").write_text(text)
+    return folder / "workspace"
+
+
+def benchmark(folder):
+    """Write a benchmark of two images."""
+    (folder / "held").mkdir()
     for n in range(2):
         rng = np.random.default_rng(n)
         flat = rng.integers(0, 256, (9, 9, 3), dtype=np.uint8)
-        Image.fromarray(flat).resize((36, 36)).save(tmp_path / "held" / f"{n}.png")
+        Image.fromarray(flat).resize((36, 36)).save(folder / "held" / f"{n}.png")
 
-    def write(**changes):
-        (tmp_path / "s.yaml").write_text(yaml.safe_dump({**STUDY, **changes}, sort_keys=False))
-        return tmp_path / "workspace"
 
-    return write
+@pytest.fixture
+def study(images, tmp_path):
+    """Write the study, with changes, beside its images and a benchmark of two."""
+    benchmark(tmp_path)
+    return partial(write, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def run_once(server, tmp_path_factory):
+    """A study of which every cell of seed 0 is finished; do not write into it."""
+    folder = tmp_path_factory.mktemp("study")
+    small_images(folder / "images")
+    benchmark(folder)
+    write(folder, seeds=[0])
+    child = launch(server, folder, "study", "run", "s.yaml")
+    said = child.communicate()
+    assert child.returncode == 0, said
+    return folder
+
+
+@pytest.fixture
+def finished(run_once, tmp_path):
+    """A copy of it in ``tmp_path``; its workspace."""
+    shutil.copytree(run_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "workspace"
 
 
 def weights(workspace):
@@ -135,20 +167,18 @@ def test_a_killed_study_goes_on(study, start, cli):
     assert after["seconds"] > before["seconds"] > 0
 
 
-def test_an_edit_that_makes_results_void_is_told(study, cli, refused):
-    workspace = study(seeds=[0])
-    cli("study", "run", "s.yaml")
-    made = weights(workspace)
+def test_an_edit_that_makes_results_void_is_told(finished, cli, refused, tmp_path):
+    made = weights(finished)
     axes = {"core-set": {**STUDY["axes"]["core-set"]}}
     axes["core-set"]["des50"] = {"pruning.ratio": 0.4, "pruning.offset": 0}
-    study(seeds=[0, 1], axes=axes)
+    write(tmp_path, seeds=[0, 1], axes=axes)
     said = refused("study", "run", "s.yaml")
     assert "makes the results of 1 cells void: des50, seed 0. Pass --edited" in said
-    assert weights(workspace) == made
+    assert weights(finished) == made
     told = cli("study", "run", "s.yaml", "--edited").stdout
     assert "1 cells are other runs now" in told
     assert "3 cells are new" in told
-    assert made.items() <= weights(workspace).items()  # what is still part of it is not run again
+    assert made.items() <= weights(finished).items()  # what is still part of it is not run again
 
 
 def test_a_cell_that_diverges_is_reported_and_in_no_mean(study, cli, tmp_path):
@@ -170,20 +200,16 @@ def test_a_cell_that_diverges_is_reported_and_in_no_mean(study, cli, tmp_path):
     cli("study", "run", "s.yaml")  # it is not tried again
 
 
-def test_a_study_that_another_protocol_was_used_for_is_measured_anew(study, cli, refused):
-    workspace = study(seeds=[0])
-    cli("study", "run", "s.yaml")
-    name = next((workspace / "results").glob("fsrcnn*full*.parquet"))
-    other = next((workspace / "results").glob("fsrcnn*des*.parquet"))
+def test_a_study_that_another_protocol_was_used_for_is_measured_anew(finished, cli, refused):
+    name = next((finished / "results").glob("fsrcnn*full*.parquet"))
+    other = next((finished / "results").glob("fsrcnn*des*.parquet"))
     name.write_bytes(other.read_bytes())
     said = refused("study", "report", "s.yaml")
     assert "are of other weights than those in" in said
     cli("study", "s.yaml")
 
 
-def test_results_of_other_images_are_refused(study, cli, refused, tmp_path):
-    study(seeds=[0])
-    cli("study", "run", "s.yaml")
+def test_results_of_other_images_are_refused(finished, refused, tmp_path):
     (tmp_path / "held" / "0.png").unlink()
     said = refused("study", "report", "s.yaml")
     assert "on other files than those of" in said

@@ -6,7 +6,7 @@ import inspect
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
@@ -201,11 +201,7 @@ def test_gradient_reaches_every_parameter(model: str, channels: str) -> None:
 @every_model
 def test_every_combination_of_choices_can_be_built(model: str) -> None:
     hints = inspect.get_annotations(MODELS.load(model).__init__, eval_str=True)
-    choices = {
-        name: getattr(hint, "__args__", ())
-        for name, hint in hints.items()
-        if getattr(hint, "__args__", ())
-    }
+    choices = {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Literal}
     for values in itertools.product(*choices.values()):
         network, domain = tiny(model, **dict(zip(choices, values, strict=True)))
         assert parameter_count(network) > 0

@@ -392,3 +392,13 @@ def test_epochs_after_a_change_are_those_of_the_new_patches(
     for name in set(NAMES) - {"place_B"}:
         stream = getattr(found, name)[skip : skip + len(others)]
         assert np.array_equal(stream, getattr(alone.at(epoch), name))
+
+
+def test_weights_may_begin_to_hold_at_a_later_step() -> None:
+    weights = [1.0, 3.0, 9.0, 0.5]
+    late = weighted(weights, batch=2, weighted_from=5)
+    plain, always = sampler(np.arange(4) * 3 + 1, batch=2), weighted(weights, batch=2)
+    for step in range(10):
+        expected = plain if step < 5 else always
+        assert np.array_equal(late.at(step).patch_B, expected.at(step).patch_B)
+        assert np.array_equal(late.at(step).top_B, expected.at(step).top_B)

@@ -515,6 +515,7 @@ def test_a_phone_needs_no_sideways_scrolling(browser: Any, file: Path) -> None:
     page.add_init_script(SHIFTS)
     page.goto(file.as_uri())
     page.wait_for_selector(".thumb:visible")
+    assert page.text_content("#detail-text") == "Tap a patch."  # there is no pointer, and no key
     for tab in ("cuts", "ends", "all", "images"):
         page.tap(f"#tab-{tab}")
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ from srprune.core.coreset import CoreSet
 from srprune.core.workspace import Workspace
 from srprune.stages.extract import ImageSource, extract
 from tests.conftest import small_images
+from tests.processes import Server, together
 
 SIZE = 2
 
@@ -108,43 +105,16 @@ if world.first:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(server: Server | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs of two processes, and those of the first of them alone."""
     folder = tmp_path_factory.mktemp("adaptive")
     images = small_images(folder / "images")
     workspace = Workspace(folder / "workspace")
     extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
-    common = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": str(SIZE),
-        "LOCAL_WORLD_SIZE": str(SIZE),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(workspace.root)],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(SIZE)
-    ]
-    try:
-        said = [process.communicate(timeout=900)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * SIZE, "\n".join(said)
+    done = together(server, folder, workspace.root, code=WORKER, size=SIZE)
+    said = "\n".join(each.stderr for each in done)
+    assert [each.returncode for each in done] == [0] * SIZE, said
     return workspace.root
 
 

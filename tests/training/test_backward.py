@@ -17,7 +17,7 @@ from srprune.core.config import ComputeConfig  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
-from srprune.training.backward import Backward, inside  # noqa: E402
+from srprune.training.backward import DTYPES, Backward, inside  # noqa: E402
 from srprune.training.losses import BY_CROP, LOSSES  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -241,6 +241,163 @@ def test_crops_are_not_looked_at_unless_asked_for() -> None:
     backward = Backward(network, LOSSES["l1"], rim=0, compute=ComputeConfig(), device=CPU)
     backward(0, [batch(network)])
     assert backward.crop_losses == []
+
+
+# --- subnets of a supernet ----------------------------------------------------------------------
+
+
+def supernet() -> Any:
+    return tiny("msrresnet_supernet", widths=[4, 6, 8], depths=[1, 2])
+
+
+def step_of(network: Any, subnets: Any, loss: str = "l1", **compute: Any) -> tuple[Any, Tensors]:
+    """Loss, and the gradient of the parameters that have one."""
+    config = ComputeConfig(**compute)
+    backward = Backward(
+        network,
+        LOSSES[loss],
+        rim=2,
+        compute=config,
+        device=CPU,
+        by_crop=BY_CROP[loss],
+        subnets_at=lambda step: subnets,
+    )
+    value = backward(0, parts_of(batch(network), config.accumulate))
+    found = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
+    factor = backward.scaler.get_scale()
+    return (value.item(), backward.crop_losses), {n: grad / factor for n, grad in found.items()}
+
+
+def by_hand(network: Any, subnets: Any, precision: str) -> tuple[float, Tensors]:
+    """The mean of the MSE of the subnets, and what it is to the weights."""
+    x, target = batch(network)
+    losses = []
+    for subnet in subnets:
+        network.use(subnet)
+        with torch.autocast("cpu", DTYPES.get(precision), enabled=precision in DTYPES):
+            output = network(x)
+        losses.append(nn.functional.mse_loss(inside(output.float(), 2), inside(target, 2)))
+    network.zero_grad(set_to_none=True)
+    factor = 2**16 if precision == "fp16" else 1
+    mean = sum(losses) / len(losses)
+    (mean * factor).backward()
+    found = {n: p.grad / factor for n, p in network.named_parameters() if p.grad is not None}
+    return mean.item(), found
+
+
+@pytest.mark.parametrize(
+    ("compute", "rounding"),
+    [
+        ({}, 1e-5),
+        ({"accumulate": 2}, 1e-4),
+        ({"accumulate": 4, "channels_last": False}, 1e-4),
+        ({"precision": "bf16"}, 0.05),
+        ({"precision": "fp16", "accumulate": 2}, 0.02),
+    ],
+    ids=["whole", "parts", "layout", "bf16", "fp16"],
+)
+@pytest.mark.parametrize("places", [(0, 2, 5), (5,), (0,), (3, 1)], ids=str)
+def test_a_step_is_the_mean_over_its_subnets(
+    places: tuple[int, ...], compute: dict[str, Any], rounding: float
+) -> None:
+    network = supernet()
+    subnets = [network.subnets[place] for place in places]
+    expected, wanted = by_hand(network, subnets, compute.get("precision", "fp32"))
+    (value, crops), found = step_of(network, subnets, "mse", **compute)
+    assert value == pytest.approx(expected, rel=1e-3 if "precision" in compute else 1e-5)
+    assert difference(found, wanted) <= rounding
+    assert network.in_use == network.largest  # which is what validation measures
+    assert len(crops) == compute.get("accumulate", 1)
+    assert torch.cat(crops).shape == (BATCH,)
+
+
+def test_losses_of_crops_are_those_of_the_last_subnet() -> None:
+    network = supernet()
+    (_, crops), _ = step_of(network, [network.subnets[0], network.largest], accumulate=2)
+    (_, alone), _ = step_of(network, [network.largest], accumulate=2)
+    (_, other), _ = step_of(network, [network.subnets[0]], accumulate=2)
+    assert torch.equal(torch.cat(crops), torch.cat(alone))
+    assert not torch.equal(torch.cat(crops), torch.cat(other))
+
+
+def test_blocks_that_no_subnet_of_a_step_has_get_no_gradient() -> None:
+    """Nor one of the step before, with which an optimizer would move them."""
+    network = supernet()
+    step_of(network, [network.largest])
+    _, found = step_of(network, [network.subnets[0]])
+    deeper = {name for name, _ in network.named_parameters() if name.startswith("body.1.")}
+    assert deeper
+    assert set(found) == {name for name, _ in network.named_parameters()} - deeper
+
+
+def test_all_subnets_of_a_compiled_network_are_compiled() -> None:
+    """By default torch gives up after eight."""
+    network = tiny("msrresnet_supernet", widths=[2, 4, 6], depths=[1, 2, 3])
+    compute = ComputeConfig(compile=True)
+    more: dict[str, Any] = {"rim": 0, "compute": compute, "device": CPU}
+    settings = torch._dynamo.config
+    with settings.patch(recompile_limit=8):
+        Backward(network, LOSSES["l1"], **more)
+        assert settings.recompile_limit == 8
+        Backward(network, LOSSES["l1"], **more, subnets_at=lambda step: network.subnets)
+        assert settings.recompile_limit == 9
+
+
+# --- losses that learn --------------------------------------------------------------------------
+
+
+class Weighted(nn.Module):
+    """A loss with a number of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sigma = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, output: Any, target: Any) -> Any:
+        return nn.functional.mse_loss(output, target) / self.sigma.square() + self.sigma.log()
+
+
+@pytest.mark.parametrize("model", ["fsrcnn", "msrresnet_supernet"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_has_its_gradient_as_the_network_has(
+    accumulate: int, precision: str, model: str
+) -> None:
+    network, criterion = tiny(model), Weighted()
+    x, target = batch(network)
+    subnets = getattr(network, "subnets", ())[-2:]
+    backward = Backward(
+        network,
+        criterion,
+        rim=0,
+        compute=ComputeConfig(accumulate=accumulate, precision=precision),
+        device=CPU,
+        subnets_at=(lambda step: subnets) if subnets else None,
+    )
+    for _ in range(2):  # the gradient of the step before is dropped
+        backward(0, parts_of((x, target), accumulate))
+        found = criterion.sigma.grad / backward.scaler.get_scale()
+    criterion.sigma.grad = None
+    for subnet in subnets or (None,):
+        if subnet:
+            network.use(subnet)
+        (criterion(network(x), target) / max(1, len(subnets))).backward()
+    torch.testing.assert_close(found, criterion.sigma.grad, rtol=2e-2, atol=0)
+    if precision == "fp32":
+        torch.testing.assert_close(found, criterion.sigma.grad, rtol=1e-5, atol=0)
+
+
+@NEEDS_CUDA
+def test_a_graph_writes_the_gradient_of_a_loss_anew() -> None:
+    network, criterion = tiny("fsrcnn").to("cuda"), Weighted().to("cuda")
+    pair = [tensor.to("cuda") for tensor in batch(network)]
+    compute, there = ComputeConfig(cuda_graph=True), torch.device("cuda")
+    backward = Backward(network, criterion, rim=0, compute=compute, device=there)
+    found = []
+    for number in range(3):
+        backward(number, [pair])
+        found.append(criterion.sigma.grad.item())
+    assert found[0] == found[1] == found[2] != 0
 
 
 # --- precision, layout, compiling ---------------------------------------------------------------

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from srprune.training.distributed import ALONE, World, joined  # noqa: E402
+from tests.processes import Server, together  # noqa: E402
 
 CPU = torch.device("cpu")
 SIZE = 2
@@ -138,41 +135,14 @@ if world.first:
 """
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(server: Server | None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes left behind, and then the first of them alone."""
     folder = tmp_path_factory.mktemp("processes")
-    common = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(free_port()),
-        "WORLD_SIZE": str(SIZE),
-        "LOCAL_WORLD_SIZE": str(SIZE),
-    }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(folder)],
-            env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(SIZE)
-    ]
-    try:
-        said = [process.communicate(timeout=200)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0] * SIZE, "\n".join(said)
-    (folder / "said.txt").write_text("".join(said))
+    done = together(server, folder, folder, code=WORKER, size=SIZE)
+    said = "".join(each.stdout + each.stderr for each in done)
+    assert [each.returncode for each in done] == [0] * SIZE, said
+    (folder / "said.txt").write_text(said)
     return folder
 
 

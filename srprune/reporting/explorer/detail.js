@@ -72,5 +72,7 @@ function startDetail() {
   // where one table has maps, their place is kept for all
   byId("detail").classList.toggle("with-map", data.tables.some((table) => table.maps));
   watchers.push(drawDetail);
-  byId("detail-text").replaceChildren(element("small", {}, "Point at a patch, or step to it with the arrow keys."));
+  const touch = matchMedia("(hover: none)").matches;
+  byId("detail-text").replaceChildren(element("small", {},
+    touch ? "Tap a patch." : "Point at a patch, or step to it with the arrow keys."));
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srprune.core.findings import Findings
+from srprune.core.progress import duration
 from srprune.core.provenance import version
 from srprune.images.benchmarks import title_of
 from srprune.reporting.study import words
@@ -91,13 +92,7 @@ def _facts(findings: Findings) -> list[str]:
     ]
     if seconds:
         energy = f" and {sum(joules) / 3.6e6:.3g} kWh, where it was counted" if joules else ""
-        facts.append(f"Training took {_duration(seconds)}{energy}.")
+        facts.append(f"Training took {duration(seconds)}{energy}.")
     if findings.machines:
         facts.append(f"Run on {words.listed(findings.machines)}.")
     return [*facts, f"Reported by srprune {version()}."]
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

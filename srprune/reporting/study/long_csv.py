@@ -61,6 +61,8 @@ def _lines(findings: Findings, row: Row) -> list[dict[str, Any]]:
         "num_visited": cost and cost.num_visited,
         "seconds": cost and cost.seconds,
         "joules": cost and cost.joules,
+        "flops_share": cost and cost.flops_share,
+        "restore_s": cost and cost.restore_s,
     }
     keys: list[Key | None] = list(row.findings) or [None]
     return [_rounded(facts | _figures(findings, row, key) | after) for key in keys]

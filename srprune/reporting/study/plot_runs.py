@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 START = 0.4  # share of the steps whose values do not stretch the axis of a learning curve
 DOTS = 20  # points of a learning curve that get a dot each
+MOST = 8  # curves of a panel that eyes can tell apart
+ENDS = 3  # of more curves, the best and the worst that are named
+OTHERS = {"label": "others", "color": "#BBBBBB", "lw": 0.9, "zorder": 2}
 BARS = 30  # images from which bars touch
 NAME = 26  # letters of an image's name
 WIDE_RANGE = 20  # largest over smallest cost from which an axis is logarithmic
@@ -45,7 +48,8 @@ def learning_curves(findings: Findings) -> Plan | None:
     found = [(title, rows) for title, rows in found if rows]
     if not found:
         return None
-    base, looks = words.baseline(findings), _looks(findings)
+    base = words.baseline(findings)
+    looks, crowded = _looks_of_curves(findings, [rows for _, rows in found])
     columns = min(3, len(found))
     # each row of panels is followed by one of differences
     places = [(k // columns * 2 + below) * columns + k % columns
@@ -59,9 +63,11 @@ def learning_curves(findings: Findings) -> Plan | None:
             tidy(below, "")
             differences: list[dict[int, float]] = []
             named = {words.own_name(row, findings): dict(row.curve) for row in rows}
-            for name, curve in named.items():
-                look = looks[name] | {"marker": "." if len(curve) <= DOTS else ""}
-                above.plot(list(curve), list(curve.values()), label=name, **look)
+            for name in sorted(named, key=lambda name: name not in looks):  # others come last
+                curve, look = named[name], looks.get(name, OTHERS)
+                if name in looks:
+                    look = look | {"marker": "." if len(curve) <= DOTS else ""}
+                above.plot(list(curve), list(curve.values()), **look)
                 other = named.get(base, {})
                 if max(curve) == max(other, default=0):  # a shorter schedule is another curve
                     gained = {step: curve[step] - other[step] for step in curve if step in other}
@@ -76,14 +82,35 @@ def learning_curves(findings: Findings) -> Plan | None:
             grid[place].set_axis_off()
         legend(figure, grid, columns)
 
-    names = {words.own_name(row, findings) for _, rows in found for row in rows}
     note = (
         f"PSNR-Y on {title_of(findings.validation)} while training, means over seeds; below, minus "
         f"that of {base} at the same step, for rows of as many steps. The axes fit what follows "
         f"{START:.0%} of the steps."
     )
+    if crowded:
+        note += f" Named are {base} and, of each panel, the {ENDS} that end best "
+        note += f"and the {ENDS} that end worst."
+    names = [*looks, *(["others"] if crowded else [])]
     width, height = size(max(places) + 1, columns, names)
     return Plan("learning_curves", "Learning curves", note, width, height, draw)
+
+
+def _looks_of_curves(
+    findings: Findings, panels: list[list[Row]]
+) -> tuple[dict[str, dict[str, Any]], bool]:
+    """A look with its label for each row that is named, and whether others are not."""
+    every = {words.own_name(row, findings) for rows in panels for row in rows}
+    base = words.baseline(findings)
+    named = {base} & every
+    for rows in panels:
+        ends = {words.own_name(row, findings): row.curve[-1][1] for row in rows}
+        falling = sorted((name for name in ends if name != base), key=lambda name: -ends[name])
+        few = len(ends) <= MOST
+        named.update(falling if few else [*falling[:ENDS], *falling[-ENDS:]])
+    looks = _looks(findings)
+    if crowded := named != every:  # the few that are named have colours of their own
+        looks = styles([name for name in looks if name in named], base)
+    return {name: looks[name] | {"label": name} for name in looks if name in named}, crowded
 
 
 def _fit(axes: Axes, curves: list[dict[int, float]]) -> None:

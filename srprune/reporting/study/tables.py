@@ -190,7 +190,9 @@ def costs(findings: Findings) -> Table:
     finished = [row.cost for row in findings.rows if row.cost is not None]
     visited = any(cost.num_visited is not None for cost in finished)
     joules = any(cost.joules is not None for cost in finished)
+    dynamic = any(cost.flops_share is not None for cost in finished)
     names = ["patches", "MB", "steps", *["visited"] * visited, "seconds", *["kJ"] * joules]
+    names += ["FLOPs", "ms"] * dynamic
     blocks = []
     for title, rows in words.groups(findings):
         lines: list[Line] = []
@@ -203,6 +205,10 @@ def costs(findings: Findings) -> Table:
             texts.append(f"{cost.seconds:,.1f}")
             if joules:
                 texts.append(NONE if cost.joules is None else f"{cost.joules / 1e3:,.1f}")
+            if dynamic:
+                share, seconds = cost.flops_share, cost.restore_s
+                texts.append(NONE if share is None else f"{100 * share:.1f}%")
+                texts.append(NONE if seconds is None else f"{1000 * seconds:,.0f}")
             lines.append((Cell(words.own_name(row, findings)), *map(Cell, texts)))
         if lines:
             blocks.append(Block(title, tuple(lines)))
@@ -210,6 +216,11 @@ def costs(findings: Findings) -> Table:
         "A seed's mean. MB: uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
         + ("; visited: patches drawn at least once" if visited else "")
         + ("; kJ: as the processor or its driver counts" if joules else "")
+        + (
+            "; FLOPs: of the largest subnet's on the same tiles; ms: to restore an image"
+            if dynamic
+            else ""
+        )
         + "."
     )
     columns = (Column(findings.compare, left=True), *map(Column, names))

@@ -171,6 +171,32 @@ def test_learning_curves_stand_above_their_differences(findings: Findings) -> No
     assert below.lines[1].get_ydata() == pytest.approx([0.1] * len(full))
 
 
+def test_of_many_curves_the_ends_are_named(budget: Findings) -> None:
+    only = replace(
+        budget,
+        axes={"train_set": budget.axes["train_set"]},
+        rows=tuple(
+            replace(row, levels={"train_set": row.levels["train_set"]})
+            for row in budget.rows
+            if row.levels["steps"] == "1000"
+        ),
+    )
+    picture = plan(only, "learning_curves")
+    above, below = drawn(picture).axes
+    last = {row.levels["train_set"]: row.curve[-1][1] for row in only.rows}
+    falling = sorted(last, key=lambda name: -last[name])
+    falling.remove("full")
+    named = {"full", *falling[:3], *falling[-3:]}
+    for axes in (above, below):
+        labels = [each.get_label() for each in axes.lines]
+        assert len(labels) == 11 and {*labels} == {*named, "others"}
+        grey = {each.get_color() for each in axes.lines if each.get_label() == "others"}
+        colors = [each.get_color() for each in axes.lines if each.get_label() in named]
+        assert len({*colors}) == 7 and len(grey) == 1 and not grey & {*colors}
+    assert "the 3 that end best" in picture.note
+    assert "that end best" not in plan(replace(only, rows=only.rows[:8]), "learning_curves").note
+
+
 def test_gains_are_sorted_and_their_ends_named(findings: Findings) -> None:
     figure = drawn(plan(findings, "gains_1"))
     axes = panel(figure, "des50, Set5")
