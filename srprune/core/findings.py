@@ -175,6 +175,9 @@ class Findings:
         pool: the training images in words, such as ``1,280 patches of 480 px from 33 images``.
         machines: processors that the finished runs name, each once.
         commands: what was called, one line each.
+        num_runs: finished ones, each counted once however many rows it is measured for.
+        seconds: of their training.
+        joules: likewise, as far as they were counted; None where they were not.
         contrasts: in the order in which they are asked.
         apart: axes whose levels change more than core-set and budget, such as the network: their
             rows never stand on one line.
@@ -194,5 +197,8 @@ class Findings:
     pool: str
     machines: tuple[str, ...]
     commands: tuple[str, ...]
+    num_runs: int
+    seconds: float
+    joules: float | None
     contrasts: tuple[Contrast, ...] = ()
     apart: tuple[str, ...] = ()

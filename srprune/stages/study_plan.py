@@ -142,12 +142,16 @@ def status(plan: Plan, workspace: Workspace) -> Status:
     left: float | None = 0.0
     total = 0
     states: list[tuple[Cell, CellState]] = []
+    counted: set[str] = set()
     for cell in plan.cells:
         record = records[cell.name]
         state: CellState = record.state if record else "missing"
         if state in ("missing", "stopped") and held(workspace.at_work(cell.name)):
             state = "running"
         states.append((cell, state))
+        if cell.name in counted:  # measured in several ways, trained once
+            continue
+        counted.add(cell.name)
         steps = cell.config.budget.steps or 0
         steps = record.steps if record else steps
         total += steps

@@ -85,7 +85,10 @@ def findings(
     )
     index = read_index(workspace)
     alike = _axes_of(study, "pruning.", "budget.", "steps", "seeds")
-    records = [Record.read(workspace.run(cell.name)) for cell in plan.cells]
+    told = zip(plan.cells, observations, strict=True)
+    runs = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
+    records = [record for record in runs.values() if record]
+    joules = [record.joules for record in records if record.joules is not None]
     curves = {cell.config.validation.benchmark or "" for cell in plan.cells}
     return Findings(
         name=plan.name,
@@ -100,8 +103,11 @@ def findings(
         rows=_beside_the_paper(rows, plan) if study.paper else rows,
         validation=curves.pop() if len(curves) == 1 else "",
         pool=f"{len(index):,} patches of {index.size} px from {len(index.images):,} images",
-        machines=tuple(sorted({record.device for record in records if record})),
+        machines=tuple(sorted({record.device for record in records})),
         commands=(command,),
+        num_runs=len({cell.name for cell, run in told if run.counts}),
+        seconds=sum(record.seconds for record in records),
+        joules=sum(joules) if joules else None,
         contrasts=contrasts(
             observations,
             axes=axes,

@@ -78,21 +78,21 @@ def _facts(findings: Findings) -> list[str]:
         f"{title_of(name)} ({words.count(number, 'image')})"
         for name, number in findings.benchmarks.items()
     ]
+    runs = words.count(findings.num_runs, "finished run")
+    if finished != findings.num_runs:  # measured in several ways
+        runs = f"{words.count(finished, 'measurement')} of {runs}"
     facts = [
         f"Study {findings.name}, protocol {findings.protocol}, "
         f"scale {words.listed([f'x{scale}' for scale in scales] or ['unknown'])}, "
         f"on {words.listed(benchmarks)}.",
         f"Training pool: {findings.pool}.",
-        f"{words.count(finished, 'finished run')} in {words.count(len(findings.rows), 'row')}; "
+        f"{runs} in {words.count(len(findings.rows), 'row')}; "
         f"{diverged} diverged, {missing} not run.",
     ]
-    seconds = sum(len(row.seeds) * row.cost.seconds for row in findings.rows if row.cost)
-    joules = [
-        len(row.seeds) * row.cost.joules for row in findings.rows if row.cost and row.cost.joules
-    ]
-    if seconds:
-        energy = f" and {sum(joules) / 3.6e6:.3g} kWh, where it was counted" if joules else ""
-        facts.append(f"Training took {duration(seconds)}{energy}.")
+    if findings.seconds:
+        joules = findings.joules
+        energy = f" and {joules / 3.6e6:.3g} kWh, where it was counted" if joules else ""
+        facts.append(f"Training took {duration(findings.seconds)}{energy}.")
     if findings.machines:
         facts.append(f"Run on {words.listed(findings.machines)}.")
     return [*facts, f"Reported by srprune {version()}."]
