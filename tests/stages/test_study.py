@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from srprune.core.workspace import Workspace
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.study import Setting, run_cells
-from srprune.stages.study_plan import Plan, open_study
+from srprune.stages.study_plan import Plan, open_study, status
+from srprune.stages.study_report import findings
 
 STUDY = {
     "title": "The full set, twice",
@@ -35,9 +38,36 @@ STUDY = {
 }
 
 
+SUPERNET = {
+    **STUDY,
+    "set": {
+        "config": "wbsr_msrresnet_x2.yaml",
+        "model_args": {"widths": [4, 8], "depths": [1, 2]},
+        "loss": "l1",
+        "sampling.classes": 3,
+        "budget.steps": 4,
+        "batch": 2,
+        "lr_crop": 12,
+        "validation.benchmark": None,
+    },
+    "axes": {
+        "method": {"HES": {}},
+        "inference": {
+            "whole": {},
+            "60%": {"flops_budget": 0.6, "tile": 16},
+            "100%": {"flops_budget": 1, "tile": 16},
+        },
+    },
+    "compare": "inference",
+}
+
+
+Open = Callable[[Mapping[str, Any]], tuple[Plan, Setting]]
+
+
 @pytest.fixture
-def study(images: Path, tmp_path: Path) -> tuple[Plan, Setting]:
-    """Two cells that no process has run yet, and where to run them."""
+def opened(images: Path, tmp_path: Path) -> Open:
+    """A study that no process has run yet, and where to run it."""
     workspace = Workspace(tmp_path / "workspace")
     extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
     (tmp_path / "held").mkdir()
@@ -45,16 +75,18 @@ def study(images: Path, tmp_path: Path) -> tuple[Plan, Setting]:
     Image.fromarray(flat).resize((36, 36)).save(tmp_path / "held" / "one.png")
     held = str(tmp_path / "held")
     file = tmp_path / "s.yaml"
-    known = {**STUDY, "images": str(images), "evaluate": {"benchmarks": [held]}}
-    file.write_text(yaml.safe_dump(known, sort_keys=False))
     setting = Setting(workspace, [tmp_path], find_benchmarks([held], [tmp_path]), "cpu")
-    return open_study(file, workspace), setting
+
+    def of(study: Mapping[str, Any]) -> tuple[Plan, Setting]:
+        known = {**study, "images": str(images), "evaluate": {"benchmarks": [held]}}
+        file.write_text(yaml.safe_dump(known, sort_keys=False))
+        return open_study(file, workspace), setting
+
+    return of
 
 
-def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(
-    study: tuple[Plan, Setting],
-) -> None:
-    plan, setting = study
+def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(opened: Open) -> None:
+    plan, setting = opened(STUDY)
     run_cells(plan, plan.cells, setting)
     results = setting.workspace.root / "results"
     measured = sorted(results.glob("*.parquet"))
@@ -71,3 +103,19 @@ def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(
     assert first.name.startswith(plan.cells[0].name)
     run_cells(plan, plan.cells, setting)
     assert sorted(results.glob("*.parquet")) == measured
+
+
+def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(opened: Open) -> None:
+    plan, setting = opened(SUPERNET)
+    before = status(plan, setting.workspace)
+    assert (len(before.states), before.steps) == (6, 8)
+    run_cells(plan, plan.cells, setting)
+    assert len(list((setting.workspace.root / "runs").iterdir())) == 2
+    assert len(list((setting.workspace.root / "results").glob("*.parquet"))) == 6
+    found = findings(plan, setting.workspace, setting.benchmarks, command="")
+    assert found.num_runs == 2
+    whole, part, all_of_it = found.rows
+    assert whole.cost and part.cost and all_of_it.cost
+    assert whole.cost.flops_share is None and all_of_it.cost.flops_share == 1
+    assert part.cost.flops_share is not None and part.cost.flops_share <= 0.6
+    assert found.seconds == pytest.approx(2 * whole.cost.seconds)
