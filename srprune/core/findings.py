@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+import numpy.typing as npt
+
 from srprune.core.estimate import Estimate
+from srprune.core.tile_map import TileMap
 
 Key = tuple[str, str]  # benchmark and metric, such as ("set5", "psnr_y")
 MOST_SEEDS = 99  # a larger Difference.more_seeds reads: more than 99
@@ -157,6 +161,25 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Routed:
+    """An image that was restored tile by tile.
+
+    Attributes:
+        level: of the compared axis, or of the axis that varies how it was restored.
+        about: levels of the other axes and the seed, in words.
+        image: its benchmark and name.
+        lr_hwC: (h, w, 3) uint8.
+        tiles: and their subnets.
+    """
+
+    level: str
+    about: str
+    image: str
+    lr_hwC: npt.NDArray[np.uint8]
+    tiles: TileMap
+
+
+@dataclass(frozen=True)
 class Findings:
     """A study, told.
 
@@ -181,6 +204,7 @@ class Findings:
         contrasts: in the order in which they are asked.
         apart: axes whose levels change more than core-set and budget, such as the network: their
             rows never stand on one line.
+        tiles: one image, restored in several ways.
     """
 
     name: str
@@ -202,3 +226,4 @@ class Findings:
     joules: float | None
     contrasts: tuple[Contrast, ...] = ()
     apart: tuple[str, ...] = ()
+    tiles: tuple[Routed, ...] = ()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from srprune.core.artifact import atomic_path
 from srprune.core.errors import InputError
+from srprune.core.tile_map import TileMap, Whole
 
 Pixels = npt.NDArray[np.uint8]
-Whole = npt.NDArray[np.integer[Any]]
 
 MARGIN, TITLE, ROW, SWATCH = 20, 40, 22, 14  # px; TITLE and ROW are heights
 TEXT, HEAD = 13, 16  # px of a font
@@ -27,28 +25,6 @@ DIM, TINT = 0.45, 0.55  # of the image's contrast that is left; of a tile's colo
 RAMP = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
 
 
-class Map(NamedTuple):
-    """The tiles of an image, and what each got.
-
-    Attributes:
-        tops_T: LR px.
-        lefts_T: LR px.
-        height: of a tile, LR px.
-        width: of a tile, LR px.
-        subnet_T: number of the subnet, 0 the cheapest.
-        labels: of the subnets, the cheapest first.
-        flops_share: of the image, of the dearest subnet on the same tiles.
-    """
-
-    tops_T: Whole
-    lefts_T: Whole
-    height: int
-    width: int
-    subnet_T: Whole
-    labels: Sequence[str]
-    flops_share: float
-
-
 def colours(count: int) -> list[tuple[int, int, int]]:
     """One colour a subnet, dark for cheap to light for dear."""
     stops = np.linspace(0, 1, len(RAMP))
@@ -57,7 +33,7 @@ def colours(count: int) -> list[tuple[int, int, int]]:
     return [(int(r), int(g), int(b)) for r, g, b in zip(*channels, strict=True)]
 
 
-def routing_map(lr: Pixels, routing: Map, path: Path, *, title: str) -> None:
+def routing_map(lr: Pixels, routing: TileMap, path: Path, *, title: str) -> None:
     """Draw the tiles of an image in the colours of their subnets, over the image in grey: PNG.
 
     Where tiles overlap, the border is in the middle of what they share.
@@ -71,6 +47,22 @@ def routing_map(lr: Pixels, routing: Map, path: Path, *, title: str) -> None:
     Raises:
         InputError: tiles that are not those of the image, or a subnet without a label.
         StorageError: the file cannot be written.
+    """
+    tints = np.array(colours(len(routing.labels)), dtype=np.float64)
+    sheet = _legend(routing, painted(lr, routing), tints, title)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG", optimize=True)
+
+
+def painted(lr: Pixels, routing: TileMap) -> Pixels:
+    """(H, W, 3) uint8: the image in grey under its tiles in colour, enlarged if it is small.
+
+    Args:
+        lr: (h, w, 3) or (h, w) uint8.
+        routing: tiles and subnets.
+
+    Raises:
+        InputError: tiles that are not those of the image, or a subnet without a label.
     """
     high, wide = lr.shape[:2]
     _check(routing, high, wide)
@@ -89,13 +81,11 @@ def routing_map(lr: Pixels, routing: Map, path: Path, *, title: str) -> None:
     mixed = (1 - TINT) * picture[:, :, None] + TINT * painted
     mixed[rows[1:-1]] = 255  # thin white lines between tiles
     mixed[:, columns[1:-1]] = 255
-    sheet = _legend(routing, mixed.round().astype(np.uint8), tints, title)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG", optimize=True)
+    return mixed.round().astype(np.uint8)
 
 
 def _legend(
-    routing: Map, picture: Pixels, tints: npt.NDArray[np.float64], title: str
+    routing: TileMap, picture: Pixels, tints: npt.NDArray[np.float64], title: str
 ) -> Image.Image:
     """The picture with a title above and the subnets below."""
     counts = np.bincount(routing.subnet_T, minlength=len(routing.labels))
@@ -133,7 +123,7 @@ def _borders(begins: Whole, side: int, length: int) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], middles, [length]]).astype(np.int64)
 
 
-def _check(routing: Map, high: int, wide: int) -> None:
+def _check(routing: TileMap, high: int, wide: int) -> None:
     ends = [
         (int(begins.max()) + side if len(begins) else 0)
         for begins, side in ((routing.tops_T, routing.height), (routing.lefts_T, routing.width))

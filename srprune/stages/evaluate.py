@@ -21,14 +21,12 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
-from srprune.images.bicubic import downscale, modcrop
-from srprune.images.decode import as_rgb, decode
 from srprune.models.inference import Inference
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text
 from srprune.stages.extract import stored
 from srprune.stages.restorers import WEIGHTS, find_weights, names_a_file, open_restorer, run_names
-from srprune.stages.routing import Recorder, RoutingTable, routing_path, write_maps
+from srprune.stages.routing import Recorder, RoutingTable, lr_of, routing_path, write_maps
 from srprune.wbsr.dynamic import DynamicRestorer
 
 BICUBIC = "bicubic"
@@ -325,8 +323,7 @@ def check_tiling(
 
 def _lr_of(path: Path, scale: int, device: torch.device) -> Tensor:
     """(1, 3, h, w) LR in [0, 1] of an HR image."""
-    lr_hwC = downscale(modcrop(as_rgb(decode(path)), scale), scale)
-    return torch.from_numpy(lr_hwC).permute(2, 0, 1)[None].to(device).float() / 255
+    return torch.from_numpy(lr_of(path, scale)).permute(2, 0, 1)[None].to(device).float() / 255
 
 
 def _write_texts(path: Path, table: EvalTable) -> None:

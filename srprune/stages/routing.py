@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from srprune.core.artifact import write_json
 from srprune.core.errors import ArtifactError
+from srprune.core.tile_map import TileMap
 from srprune.images.benchmarks import Benchmark, title_of
 from srprune.images.bicubic import downscale, modcrop
 from srprune.images.decode import as_rgb, decode
-from srprune.reporting.routing import Map, routing_map
+from srprune.reporting.routing import routing_map
 from srprune.wbsr.dynamic import DynamicRestorer, Routing
 
 
@@ -186,17 +188,30 @@ def write_maps(table: RoutingTable, benchmarks: Sequence[Benchmark], scale: int,
     """
     folders = {each.name: each.folder for each in benchmarks}
     for image in table.images:
-        hr = as_rgb(decode(folders[image.benchmark] / image.image))
-        corners = np.array(image.corners)
-        routing = Map(
-            tops_T=corners[:, 0],
-            lefts_T=corners[:, 1],
-            height=image.tile[0],
-            width=image.tile[1],
-            subnet_T=np.array(image.subnets),
-            labels=table.subnets,
-            flops_share=image.flops / image.flops_full,
-        )
         path = (to / image.benchmark / image.image).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
-        routing_map(downscale(modcrop(hr, scale), scale), routing, path, title=image.image)
+        lr = lr_of(folders[image.benchmark] / image.image, scale)
+        routing_map(lr, tile_map(table, image), path, title=image.image)
+
+
+def tile_map(table: RoutingTable, image: RoutedImage) -> TileMap:
+    """One image of a table as it is drawn."""
+    corners_T2 = np.array(image.corners)
+    return TileMap(
+        tops_T=corners_T2[:, 0],
+        lefts_T=corners_T2[:, 1],
+        height=image.tile[0],
+        width=image.tile[1],
+        subnet_T=np.array(image.subnets),
+        labels=table.subnets,
+        flops_share=image.flops / image.flops_full,
+    )
+
+
+def lr_of(path: Path, scale: int) -> npt.NDArray[np.uint8]:
+    """(h, w, 3) uint8 LR of an HR image.
+
+    Raises:
+        ImageError: it cannot be decoded.
+    """
+    return downscale(modcrop(as_rgb(decode(path)), scale), scale)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from srprune.core.errors import ArtifactMismatch, MissingArtifact
-from srprune.core.findings import Cost, Findings, Key, Row
+from srprune.core.findings import Cost, Findings, Key, Routed, Row
 from srprune.core.progress import Progress, silent
 from srprune.core.results import EvalTable, benchmark_means
 from srprune.core.weights import read_weights_header
@@ -19,11 +19,11 @@ from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
 from srprune.stages.evaluate import BICUBIC, files_of, results_name, scaled
 from srprune.stages.extract import read_index
-from srprune.stages.routing import read_routing
+from srprune.stages.routing import lr_of, read_routing, tile_map
 from srprune.stages.study_plan import Plan
 from srprune.studies.config import StudyConfig
 from srprune.studies.divergence import lost_its_way
-from srprune.studies.grid import FULL, Cell
+from srprune.studies.grid import FULL, MEASURING, Cell
 from srprune.studies.record import Record
 from srprune.studies.summary import Observation, contrasts, summarise
 
@@ -116,7 +116,37 @@ def findings(
             margin_db=study.margin_db,
         ),
         apart=tuple(axis for axis in axes if axis not in (study.compare, *alike)),
+        tiles=_tiles(plan, tables, benchmarks),
     )
+
+
+def _tiles(plan: Plan, tables: _Tables, benchmarks: Sequence[Benchmark]) -> tuple[Routed, ...]:
+    """The first image as the first run of a supernet restores it, in each way that is measured."""
+    found: list[Routed] = []
+    run = ""
+    for cell in plan.cells:
+        if not cell.dynamic or (run and cell.name != run):
+            continue
+        path = tables.path(cell.name, cell.config.scale, cell.dynamic.label)
+        if routing := read_routing(path):
+            run, image, benchmark = cell.name, routing.images[0], benchmarks[0]
+            axis = next(a for a, level in cell.levels.items() if _measures(plan.study, a, level))
+            others = [level for a, level in cell.levels.items() if a != axis]
+            found.append(
+                Routed(
+                    cell.levels[axis],
+                    ", ".join([*others, f"seed {cell.seed}"]),
+                    f"{benchmark.title}, {image.image}",
+                    lr_of(benchmark.folder / image.image, cell.config.scale),
+                    tile_map(routing, image),
+                )
+            )
+    return tuple(found)
+
+
+def _measures(study: StudyConfig, axis: str, level: str) -> bool:
+    """Whether a level says how runs are measured."""
+    return any(key in MEASURING for key in study.axes[axis][level])
 
 
 class _Tables:

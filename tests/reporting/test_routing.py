@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 from srprune.core.errors import InputError
-from srprune.reporting.routing import MARGIN, TITLE, Map, colours, routing_map
+from srprune.core.tile_map import TileMap
+from srprune.reporting.routing import MARGIN, TITLE, colours, routing_map
 
 LABELS = ("w36_d4", "w52_d8", "w64_d16")
 
 
-def two_by_three(**options: object) -> Map:
+def two_by_three(**options: object) -> TileMap:
     """Tiles of 200 px of an image of 380x560, 20 px shared."""
     facts = {
         "tops_T": np.repeat([0, 180], 3),
@@ -26,10 +27,10 @@ def two_by_three(**options: object) -> Map:
         "flops_share": 0.5,
         **options,
     }
-    return Map(**facts)  # type: ignore[arg-type]
+    return TileMap(**facts)  # type: ignore[arg-type]
 
 
-def drawn(path: Path, routing: Map, height: int = 380, width: int = 560) -> np.ndarray:
+def drawn(path: Path, routing: TileMap, height: int = 380, width: int = 560) -> np.ndarray:
     flat = np.full((height, width, 3), 128, dtype=np.uint8)
     routing_map(flat, routing, path, title="chelsea")
     with Image.open(path) as picture:

@@ -15,6 +15,8 @@ pytest.importorskip("torch")
 from srprune.core.config import ExtractConfig
 from srprune.core.errors import Stopped
 from srprune.core.workspace import Workspace
+from srprune.reporting.canvas import canvas
+from srprune.reporting.study.pictures import plans
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.study import Setting, run_cells
@@ -105,7 +107,9 @@ def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(opened: Ope
     assert sorted(results.glob("*.parquet")) == measured
 
 
-def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(opened: Open) -> None:
+def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(
+    opened: Open, tmp_path: Path
+) -> None:
     plan, setting = opened(SUPERNET)
     before = status(plan, setting.workspace)
     assert (len(before.states), before.steps) == (6, 8)
@@ -119,3 +123,10 @@ def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(open
     assert whole.cost.flops_share is None and all_of_it.cost.flops_share == 1
     assert part.cost.flops_share is not None and part.cost.flops_share <= 0.6
     assert found.seconds == pytest.approx(2 * whole.cost.seconds)
+    assert [each.level for each in found.tiles] == ["60%", "100%"]
+    assert {each.about for each in found.tiles} == {"HES, seed 0"}
+    (tiles,) = [plan for plan in plans(found) if plan.stem == "tiles"]
+    with canvas(tmp_path / "tiles.png", tiles.width, tiles.height) as figure:
+        tiles.draw(figure)
+    with Image.open(tmp_path / "tiles.png") as picture:
+        assert (np.asarray(picture.convert("RGB")) == (253, 231, 37)).all(axis=2).any()  # dearest

@@ -12,6 +12,7 @@ from srprune.reporting.study.axes import Plan
 from srprune.reporting.study.content import Picture
 from srprune.reporting.study.plot_runs import costs, gains, learning_curves
 from srprune.reporting.study.plot_sweeps import difference_map, sweep
+from srprune.reporting.study.plot_tiles import tile_maps
 
 
 def plans(findings: Findings) -> list[Plan]:
@@ -22,6 +23,7 @@ def plans(findings: Findings) -> list[Plan]:
         learning_curves(findings),
         *gains(findings),
         costs(findings),
+        tile_maps(findings),
     ]
     return [plan for plan in found if plan is not None]
 
