@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from tests.processes import Child, Server, launch
@@ -19,6 +20,11 @@ from tests.processes import Child, Server, launch
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: pytest-xdist uses the cores already
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+# how long an example takes is the machine's affair, not a fault
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from srprune.cli import probes
-from srprune.cli.doctor import _lines, doctor
+from srprune.cli.doctor import _lines
+from srprune.cli.main import cli as program
 from srprune.core import machine
 from srprune.core.errors import StorageError
 
@@ -28,14 +29,14 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_doctor_prints_json_and_leaves_nothing_behind(facts, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    done = CliRunner().invoke(doctor, ["--json", "-w", str(tmp_path / "not" / "yet")])
+    done = CliRunner().invoke(program, ["doctor", "--json", "-w", str(tmp_path / "not" / "yet")])
     assert (done.exit_code, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert set(told) == set(facts)
     assert told["disk"]["folder"] == str(tmp_path)
     assert told["threads"]["settings"]["OMP_NUM_THREADS"] == "3"
     assert list(tmp_path.iterdir()) == []
-    said = CliRunner().invoke(doctor, ["-w", str(tmp_path)]).stdout
+    said = CliRunner().invoke(program, ["doctor", "-w", str(tmp_path)]).stdout
     assert said.startswith("srprune ")
 
 

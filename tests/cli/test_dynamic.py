@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from srprune.core.weights import read_weights_header
+from tests.processes import Server, launch
 
 RUN = "super"
 TRAIN = [
@@ -23,12 +25,25 @@ TRAIN = [
 ]
 
 
-@pytest.fixture
-def supernet(prepared: Path, cli: Any) -> Path:
-    """Its run, trained with everything that WBSR asks for."""
-    said = cli(*TRAIN).stdout
+@pytest.fixture(scope="module")
+def trained(
+    prepared_once: Path, server: Server | None, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A workspace with a supernet, trained with everything that WBSR asks for."""
+    folder = tmp_path_factory.mktemp("trained")
+    shutil.copytree(prepared_once / "workspace", folder / "workspace")
+    child = launch(server, folder, *TRAIN)
+    said, error = child.communicate(timeout=300)
+    assert child.returncode == 0, error
     assert "hes: 4 classes of difficulty, drawn by weight from step 5 on" in said
-    return prepared / "runs" / RUN
+    return folder / "workspace"
+
+
+@pytest.fixture
+def supernet(trained: Path, tmp_path: Path) -> Path:
+    """Its run, where commands look for it."""
+    (tmp_path / "workspace").symlink_to(trained)
+    return trained / "runs" / RUN
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 torch = pytest.importorskip("torch")
-from srprune.cli.route import route  # noqa: E402
+from srprune.cli.main import cli as program  # noqa: E402
 from srprune.core.coreset import CoreSet  # noqa: E402
 from srprune.core.errors import (  # noqa: E402
     ArtifactMismatch,
@@ -72,7 +72,7 @@ def root(prepared: Path) -> Path:
 def run(root: Path, *words: object) -> dict[str, Any]:
     """What the command says, as JSON."""
     arguments = [str(word) for word in (*words, "--json", "--device", "cpu", "-w", root)]
-    done = CliRunner().invoke(route, arguments, catch_exceptions=False)
+    done = CliRunner().invoke(program, ["route", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     said: dict[str, Any] = json.loads(done.stdout)
     return said

@@ -35,6 +35,9 @@ ARGUMENTS = [
     if argument != "scale"
 ]
 
+# variants of a network share its layers, so that one of them is traced for all
+ONE_OF_A_FILE = {MODELS[name].split(":")[0]: name for name in reversed(list(MODELS))}.values()
+
 every_model = pytest.mark.parametrize("model", list(MODELS))
 every_channel = pytest.mark.parametrize("channels", list(CHANNELS))
 
@@ -271,7 +274,7 @@ def test_gradients_flow_in_bf16(model: str) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
-@every_model
+@pytest.mark.parametrize("model", ONE_OF_A_FILE)
 def test_compiled_it_gives_the_same(model: str) -> None:
     """Traced whole, forwards and backwards; the code generator itself is left out for its time."""
     network, domain = tiny(model)
@@ -279,7 +282,6 @@ def test_compiled_it_gives_the_same(model: str) -> None:
     x = domain.input(rgb(2)[1])
     compiled(x).sum().backward()
     network.eval()
-    assert largest_difference(compiled(x), network(x)) < 1e-5
     with torch.no_grad():
         assert largest_difference(compiled(x), network(x)) < 1e-5
 
