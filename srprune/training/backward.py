@@ -221,7 +221,7 @@ class _Graph:
 def _let_compile(count: int) -> None:
     """Let one network be compiled so often; beyond its limit, 8, torch runs it uncompiled."""
     settings = torch._dynamo.config
-    settings.recompile_limit = max(settings.recompile_limit, count)
+    settings.cache_size_limit = max(settings.cache_size_limit, count)  # its name since torch 2.0
 
 
 def inside(image_BCHW: Tensor, rim: int) -> Tensor:

@@ -34,7 +34,6 @@ def pair(height: int, width: int, seed: int, smooth: bool, noise: float) -> tupl
     return image, image + noise * rng.standard_normal((height, width))
 
 
-@settings(deadline=None)
 @given(sides, sides, seeds, st.booleans(), st.floats(0.1, 80))
 def test_psnr_equals_scikit_image(
     height: int, width: int, seed: int, smooth: bool, noise: float
@@ -44,7 +43,7 @@ def test_psnr_equals_scikit_image(
     assert psnr(b, a) == psnr(a, b)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(sides, sides, seeds, st.booleans(), st.floats(0.1, 80))
 def test_ssim_equals_scikit_image_where_the_window_fits(
     height: int, width: int, seed: int, smooth: bool, noise: float
@@ -63,7 +62,6 @@ def test_ssim_equals_scikit_image_where_the_window_fits(
     assert ssim(b, a) == pytest.approx(ssim(a, b), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(sides, sides, seeds, st.booleans())
 def test_identical_images(height: int, width: int, seed: int, smooth: bool) -> None:
     image, _ = pair(height, width, seed, smooth, 1)
@@ -155,7 +153,6 @@ def assert_as_in_double(a: np.ndarray, b: np.ndarray) -> None:
     assert found_ssim == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(11, 90), st.integers(11, 90), seeds, st.floats(0.3, 80))
 def test_y_of_rgb_is_within_a_millionth_of_double_precision(
     height: int, width: int, seed: int, noise: float

@@ -336,11 +336,11 @@ def test_all_subnets_of_a_compiled_network_are_compiled() -> None:
     compute = ComputeConfig(compile=True)
     more: dict[str, Any] = {"rim": 0, "compute": compute, "device": CPU}
     settings = torch._dynamo.config
-    with settings.patch(recompile_limit=8):
+    with settings.patch(cache_size_limit=8):
         Backward(network, LOSSES["l1"], **more)
-        assert settings.recompile_limit == 8
+        assert settings.cache_size_limit == 8
         Backward(network, LOSSES["l1"], **more, subnets_at=lambda step: network.subnets)
-        assert settings.recompile_limit == 9
+        assert settings.cache_size_limit == 9
 
 
 # --- losses that learn --------------------------------------------------------------------------
