@@ -233,8 +233,18 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
         rows=table.rows,
         cost=_cost(cell, record, adaptive, tables.path(cell.name, cell.config.scale, label)),
         curve=tuple(_column(run / "validation.csv", "psnr_y")),
-        diverged=lost_its_way(_column(run / "log.csv", "loss"), adaptive[0][0] if adaptive else 0),
+        diverged=_lost(cell, run, record.steps, adaptive),
     )
+
+
+def _lost(cell: Cell, run: Path, steps: int, adaptive: Sequence[tuple[int, float]]) -> str | None:
+    """Whether a run lost its way without a NaN."""
+    if cell.config.loss == "bd":  # it falls through 0, so that its ratios say nothing
+        return None
+    since = adaptive[0][0] if adaptive else 0
+    if cell.config.sampling:  # the second phase draws harder patches on purpose
+        since = round(cell.config.sampling.start * steps)
+    return lost_its_way(_column(run / "log.csv", "loss"), since)
 
 
 def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], results: Path) -> Cost:

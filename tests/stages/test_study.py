@@ -130,3 +130,18 @@ def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(
         tiles.draw(figure)
     with Image.open(tmp_path / "tiles.png") as picture:
         assert (np.asarray(picture.convert("RGB")) == (253, 231, 37)).all(axis=2).any()  # dearest
+
+
+@pytest.mark.parametrize(("loss", "diverged"), [("l1", True), ("bd", False)])
+def test_a_loss_that_falls_through_0_is_no_run_that_lost_its_way(
+    opened: Open, loss: str, diverged: bool
+) -> None:
+    axes = {"core-set": {"full": {"pruning.ratio": 1, "pruning.offset": 0, "loss": loss}}}
+    more = {"balance": {"values": 500, "components": 2}} if loss == "bd" else {}
+    plan, setting = opened({**STUDY, "set": {**STUDY["set"], **more}, "axes": axes})
+    run_cells(plan, plan.cells, setting)
+    rows = [f"{100 * k},0.001,{0.001 if k < 6 else 0.02},{k},10" for k in range(1, 13)]
+    log = setting.workspace.run(plan.cells[0].name) / "log.csv"
+    log.write_text("\n".join(["step,lr,loss,seconds,patches_per_s", *rows]) + "\n")
+    (row,) = findings(plan, setting.workspace, setting.benchmarks, command="").rows
+    assert [run.seed for run in row.diverged] == ([0] if diverged else [])
