@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from srprune.cli.advise import advise
+from srprune.cli.main import cli as program
 from srprune.core.errors import UserError
 
 SMALL = (
@@ -28,7 +28,7 @@ def run(prepared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
     def of(*arguments: object) -> str:
         capsys.readouterr()
-        advise.main([*map(str, arguments)], standalone_mode=False)
+        program.main(["advise", *map(str, arguments)], standalone_mode=False)
         return capsys.readouterr().out
 
     return of
