@@ -131,6 +131,11 @@ class Job:
         return self.folder / "weights.safetensors"
 
     @property
+    def mixture(self) -> Path:
+        """What the loss bd balances by."""
+        return self.folder / MIXTURE
+
+    @property
     def checkpoints(self) -> Checkpoints:
         """What it can go on from."""
         return Checkpoints(
@@ -214,13 +219,13 @@ def fit(
                 for name in (*made_before, "validation.csv", "adaptive.csv"):
                     (job.folder / name).unlink(missing_ok=True)
             write_text(job.folder / "config.yaml", dump(config))
-            if config.balance:
+            if config.balance and not (job.checkpoints.files() and job.mixture.exists()):
                 ids, seed = job.reachable_ids, config.seed
-                write_mixture(job.folder, config.balance, job.pool, ids, domain, seed)
+                write_mixture(job.mixture, config.balance, job.pool, ids, domain, seed)
         world.wait()
         balanced = None
         if config.balance:
-            balanced = balanced_loss(job.folder, config.balance, network).to(device)
+            balanced = balanced_loss(job.mixture, config.balance, network).to(device)
         made = {
             "device": str(device),
             "processes": world.size,

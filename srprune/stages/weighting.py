@@ -119,26 +119,24 @@ def _write(
 
 
 def write_mixture(
-    folder: Path,
+    path: Path,
     balance: BalanceConfig,
     pool: PatchPool,
     patch_ids: Ids,
     domain: Domain,
     seed: int,
 ) -> None:
-    """Write what the loss ``bd`` of a run balances by, unless it is there.
+    """Fit what the loss ``bd`` of a run balances by, and write it.
 
-    The arguments and errors are those of :func:`mixture_of`: the same ones give the same file.
+    The other arguments and the errors are those of :func:`mixture_of`.
     """
-    path = folder / MIXTURE
-    if not path.exists():
-        mixture_of(balance, pool, patch_ids, domain, seed).write(path)
+    mixture_of(balance, pool, patch_ids, domain, seed).write(path)
 
 
-def balanced_loss(folder: Path, balance: BalanceConfig, network: nn.Module) -> BalancedLoss:
-    """The loss ``bd`` of a run, with the mixture of its folder."""
+def balanced_loss(path: Path, balance: BalanceConfig, network: nn.Module) -> BalancedLoss:
+    """The loss ``bd`` of a run, with the mixture in a file."""
     return BalancedLoss(
-        Mixture.read(folder / MIXTURE),
+        Mixture.read(path),
         sigma=balance.sigma,
         learn_sigma=balance.learn_sigma,
         penalty=balance.penalty,

@@ -164,6 +164,18 @@ def test_what_does_not_fit_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_what_an_attempt_without_a_checkpoint_left_is_not_taken_for_ones_own(plan: Plan) -> None:
+    def killed(label: str, done: int, total: int, note: str = "") -> None:
+        raise KeyboardInterrupt
+
+    balance = {"values": 5000, "components": 2}
+    with pytest.raises(KeyboardInterrupt):
+        fit(plan(loss="bd", balance=balance), device=CPU, progress=killed)
+    job = plan(loss="bd", balance={**balance, "components": 3})
+    fit(job, device=CPU)
+    assert len(Mixture.read(job.mixture).weights_L) == 3
+
+
 def test_colours_need_a_network_on_rgb(plan: Plan) -> None:
     job = plan(loss="bd", balance={"of": "colour", "values": 1000})
     with pytest.raises(InputError, match="the network works on Y"):
