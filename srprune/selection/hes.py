@@ -29,7 +29,7 @@ import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
 from srprune.selection.quota import allocate, draw, sizes_of
-from srprune.selection.rule import Choice, Features, Pool, Prepared, Rule
+from srprune.selection.rule import Choice, Pool, Prepared, Rule
 from srprune.selection.stratified import CUTS
 
 
@@ -60,16 +60,20 @@ hes = Rule(_hes, scores=False, offset=False, weighted=True)
 
 
 def lengths(
-    features_ND: Features, kind: Literal["norm", "sum"] = "norm"
+    features_ND: npt.NDArray[np.floating],
+    kind: Literal["norm", "sum"] = "norm",
+    spread_D: npt.NDArray[np.float64] | None = None,
 ) -> npt.NDArray[np.float64]:
     """(N,) one number of each vector, its parts divided by their standard deviations.
 
     Args:
         features_ND: (N, D).
         kind: ``norm`` is the Euclidean length, ``sum`` the sum of the parts.
+        spread_D: standard deviations of other vectors to divide by; None takes those of these.
     """
     values_ND = features_ND.astype(np.float64)
-    spread_D = values_ND.std(axis=0)
+    if spread_D is None:
+        spread_D = values_ND.std(axis=0)
     values_ND /= np.where(spread_D > 0, spread_D, 1)
     lengths_N: npt.NDArray[np.float64] = (
         np.linalg.norm(values_ND, axis=1) if kind == "norm" else values_ND.sum(axis=1)

@@ -151,7 +151,7 @@ def select(
         del index, table
         keys = ("rule", "offset", "seed", "settings")
         about = {key: params[key] for key in keys if key in params}
-        _write_groups(workspace.groups(name), groups_N, parents, about, watch)
+        write_groups(workspace.groups(name), groups_N, parents, about, watch)
         sizes_K = sizes_of(groups_N, int(groups_N.max()) + 1)
         found = replace(found, num_groups=int(np.count_nonzero(sizes_K)))
     return found
@@ -246,13 +246,22 @@ def _already_there(
     return there if same and np.array_equal(there.weights, choice.weights) else None
 
 
-def _write_groups(
+def write_groups(
     path: Path,
     labels_N: Labels,
     parents: Mapping[str, str],
     params: Mapping[str, object],
     watch: Stopwatch,
 ) -> None:
+    """Write a table of groups, unless just this one is there.
+
+    Args:
+        path: of the table.
+        labels_N: (N,) group of each patch; -1 is none.
+        parents: fingerprints of what they were made from.
+        params: the rule and its settings.
+        watch: started before they were made.
+    """
     try:
         there = GroupTable.read(path)
     except UserError:

@@ -9,7 +9,7 @@ from srprune.core.errors import InputError
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.models.supernet import Supernet
 from srprune.stages.evaluate import Candidate
-from srprune.stages.route import open_router, open_subnets, router_header
+from srprune.stages.route import open_router, router_header, subnets_of
 from srprune.wbsr.dynamic import OVERLAP, TILES, DynamicRestorer
 
 
@@ -35,12 +35,11 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
             "--flops-budget out, or name a run of msrresnet_supernet or rcan_supernet."
         )
     assert candidate.weights is not None
-    folder, device = candidate.weights.parent, next(plain.network.parameters()).device
+    folder = candidate.weights.parent
     router = open_router(folder, how.router, plain.fingerprint)
-    subnets, _ = open_subnets(candidate.weights, device)
     dynamic = DynamicRestorer(
         plain.name,
-        [subnet.at(how.precision) for subnet in subnets],
+        [subnet.at(how.precision) for subnet in subnets_of(plain)],
         router,
         tile=how.tile or TILES[plain.scale],
         overlap=OVERLAP if how.overlap is None else how.overlap,

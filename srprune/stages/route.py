@@ -264,11 +264,17 @@ def open_subnets(path: Path, device: torch.device) -> tuple[list[NetworkRestorer
             f"{path} is a plain {model}; only a supernet has subnets to choose from. Train one, "
             "such as msrresnet_supernet."
         )
-    restorers = []
-    for subnet in network.subnets:
-        _, _, cut = network.cut(subnet)
-        restorers.append(restorer_of(subnet.label, cut.to(device), domain, header.fingerprint))
-    return restorers, header
+    whole = restorer_of(path.parent.name, network.to(device), domain, header.fingerprint)
+    return subnets_of(whole), header
+
+
+def subnets_of(whole: NetworkRestorer) -> list[NetworkRestorer]:
+    """The subnets of a supernet, each cut out, the cheapest first."""
+    network = cast(Supernet, whole.network)
+    return [
+        restorer_of(subnet.label, network.cut(subnet)[2], whole.domain, whole.fingerprint)
+        for subnet in network.subnets
+    ]
 
 
 def _fit_gradient(

@@ -11,7 +11,7 @@ from torch import nn
 
 from srprune.core.config import BalanceConfig, SamplingConfig, TrainConfig
 from srprune.core.errors import InputError
-from srprune.core.groups import NO_GROUP, GroupTable
+from srprune.core.groups import NO_GROUP
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.seeding import hashed
@@ -21,6 +21,7 @@ from srprune.models.domain import Domain
 from srprune.selection.hes import lengths, probabilities
 from srprune.selection.quota import sizes_of
 from srprune.selection.stratified import CUTS
+from srprune.stages.coresets import write_groups
 from srprune.stages.features import features_of, lr_features_of
 from srprune.stages.training_set import TrainingSet
 from srprune.training.balanced import BalancedLoss
@@ -74,7 +75,9 @@ def hes_weights(
     of = f"lr_x{pool.scale}" if sampling.of == "lr" else "hr"
     kind = "".join(f"_{x}" for x in (sampling.cuts, sampling.length) if x in ("width", "sum"))
     name = f"hes_{of}_K{sampling.classes}{kind}__{chosen.name}"
-    _write(workspace.groups(name), labels_N, sampling, chosen, table.fingerprint, watch)
+    parents = {**chosen.parents, "features": table.fingerprint}
+    params = sampling.model_dump(mode="json", include={"name", "classes", "cuts", "length", "of"})
+    write_groups(workspace.groups(name), labels_N, parents, params, watch)
     sizes_K = sizes_of(labels_P, sampling.classes)
     shares_K = probabilities(sizes_K, sampling.delta) / sizes_K
     weights_P: Floats = shares_K[labels_P]
@@ -98,24 +101,6 @@ def _classes(sampling: SamplingConfig, lengths_P: Floats) -> npt.NDArray[np.int3
             f"easiest, has no patches ({len(empty)} have none). Choose {remedy}."
         )
     return labels_P
-
-
-def _write(
-    path: Path,
-    labels_N: npt.NDArray[np.int32],
-    sampling: SamplingConfig,
-    chosen: TrainingSet,
-    features: str,
-    watch: Stopwatch,
-) -> None:
-    """The classes as groups, unless they are there."""
-    parents = {**chosen.parents, "features": features}
-    params = sampling.model_dump(mode="json", include={"name", "classes", "cuts", "length", "of"})
-    if path.exists():
-        there = GroupTable.read(path)
-        if (there.header.parents, there.header.params) == (parents, params):
-            return
-    GroupTable.write(path, labels_N, parents=parents, params=params, made=watch.made())
 
 
 def write_mixture(

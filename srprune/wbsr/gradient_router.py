@@ -29,6 +29,7 @@ from torch import Tensor
 from srprune.core.artifact import Header
 from srprune.core.errors import ArtifactError, InputError
 from srprune.images import tensor
+from srprune.selection.hes import lengths
 from srprune.wbsr.router import Choice, Demand, Flops
 from srprune.wbsr.router_file import read_router, write_router
 
@@ -106,7 +107,7 @@ class GradientRouter:
             raise InputError("a gradient vector of the training tiles is not finite.")
         right, right_std, down, down_std = exact_N4.std(axis=0).tolist()
         spread = (right, right_std, down, down_std)
-        lengths_N = np.sort(_lengths(exact_N4, spread))
+        lengths_N = np.sort(lengths(exact_N4))
         last_K = -(-np.arange(1, classes + 1) * num_tiles // classes) - 1
         thresholds_K = lengths_N[last_K]
         sizes_K = np.diff(np.searchsorted(lengths_N, thresholds_K, side="right"), prepend=0)
@@ -125,7 +126,7 @@ class GradientRouter:
 
     def demand(self, lr_TChw: Tensor) -> Demand:
         """(T,) lengths of the gradient vectors; see :class:`srprune.wbsr.router.Router`."""
-        return _lengths(gradient_vectors(lr_TChw), self.spread)
+        return lengths(gradient_vectors(lr_TChw), spread_D=np.array(self.spread))
 
     def classes(self, lengths_T: Demand) -> Choice:
         """(T,) class of each tile, 1 the simplest to K the hardest."""
@@ -179,10 +180,3 @@ class GradientRouter:
             raise ArtifactError(
                 f"{path} is no gradient router. Fit it again: srprune route."
             ) from error
-
-
-def _lengths(values_T4: Floats, spread: tuple[float, float, float, float]) -> Floats:
-    """As srprune.selection.hes.lengths, with the spread of other tiles."""
-    spread_4 = np.array(spread)
-    lengths_T: Floats = np.linalg.norm(values_T4 / np.where(spread_4 > 0, spread_4, 1), axis=1)
-    return lengths_T
