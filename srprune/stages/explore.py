@@ -139,13 +139,7 @@ def _preset(
     """A core-set by name; a window of ranks only if it is one of a table on the page."""
     path = workspace.coreset(name)
     if not path.exists():
-        there = sorted(each.stem for each in path.parent.glob("*.parquet"))
-        close = near(name, there)
-        hint = f" Did you mean: {close}?" if close else ""
-        raise MissingArtifact(
-            f"there is no core-set '{name}'.{hint} Known: {', '.join(there) or 'none'}. "
-            "Run 'srprune select' first."
-        )
+        raise _missing("is no core-set", path, "Run 'srprune select' first.")
     coreset = CoreSet.read(path, patches=index.fingerprint)
     params = coreset.header.params
     rule, first = str(params["rule"]), int(params["num_skipped"])
@@ -221,14 +215,18 @@ def _group_sheets(
 def _groups(workspace: Workspace, name: str, index: PatchIndex) -> GroupTable:
     path = workspace.groups(name)
     if not path.exists():
-        there = sorted(each.stem for each in path.parent.glob("*.parquet"))
-        close = near(name, there)
-        hint = f" Did you mean: {close}?" if close else ""
-        raise MissingArtifact(
-            f"there are no groups '{name}'.{hint} Known: {', '.join(there) or 'none'}. Rules such "
-            "as clustered make them, and training with sampling hes."
-        )
+        made_by = "Rules such as clustered make them, and training with sampling hes."
+        raise _missing("are no groups", path, made_by)
     return GroupTable.read(path, patches=index.fingerprint)
+
+
+def _missing(what: str, path: Path, remedy: str) -> MissingArtifact:
+    """What to raise where a table of the workspace is not there."""
+    there = sorted(each.stem for each in path.parent.glob("*.parquet"))
+    close = near(path.stem, there)
+    hint = f" Did you mean: {close}?" if close else ""
+    known = ", ".join(there) or "none"
+    return MissingArtifact(f"there {what} '{path.stem}'.{hint} Known: {known}. {remedy}")
 
 
 def _drawn(draw: Callable[[Path], None], stem: Path, kind: str, missing: list[str]) -> list[Path]:
