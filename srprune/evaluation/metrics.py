@@ -68,7 +68,8 @@ def psnr_ssim_y(a: Byte, b: Byte) -> tuple[float, float]:
     SSIM is in single precision, several times as fast, and within 1e-6 of double precision on
     photographs; 2e-6 on flat drawings. Local variances are differences of squares, whose rounding
     grows with what the images differ by, so tiles that differ much are done in double. PSNR is
-    within 1e-6 dB, and exact up to the last digits where Y differs by less than 65 everywhere.
+    within 1e-6 dB, and exact up to the last digits where what red, green and blue add to the
+    difference of Y comes, without its signs, to less than 65 everywhere.
 
     Args:
         a: (H, W, 3) uint8, sides of at least 11 px.

@@ -80,7 +80,8 @@ def train(world, name, stop=None):
         compute={"accumulate": 2},
         pruning={"rule": "adaptive", "ratio": 0.25, "args": {"warmup": 0.25, "period": 0.125}},
     )
-    job = plan_training(config, Workspace(root), stem="tiny", name=name)
+    with world.in_turn():  # the first one makes LR
+        job = plan_training(config, Workspace(root), stem="tiny", name=name)
     steps = iter(range(1, 99))
     try:
         fit(job, device=device, world=world, resume=True, stopping=lambda: next(steps) == stop)
