@@ -41,8 +41,9 @@ from srprune.training.adaptive import ActiveSet
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
+from srprune.training.losses import BY_CROP, LOSSES
 from srprune.training.plan import StepPlan, plan_steps
-from srprune.training.subnets import check_compute
+from srprune.training.subnets import check_compute, subnets_of
 
 BEST = "best.safetensors"
 ACTIVE = "coreset.parquet"  # what an adaptive run ended with
@@ -261,6 +262,7 @@ def fit(
             trained = train(
                 network,
                 batch_at,
+                balanced or LOSSES[config.loss],
                 plan=job.plan,
                 config=config,
                 checkpoints=job.checkpoints,
@@ -273,7 +275,8 @@ def fit(
                 keep_best=keep_best,
                 patches_at=patches_at,
                 active=active,
-                balanced=balanced,
+                by_crop=balanced.by_crop if balanced else BY_CROP[config.loss],
+                subnets_at=subnets_of(network, config.subnets, config.seed),
                 stopping=stopping,
                 progress=progress,
             )

@@ -124,6 +124,7 @@ def balanced_loss(path: Path, balance: BalanceConfig, network: nn.Module) -> Bal
         Mixture.read(path),
         sigma=balance.sigma,
         learn_sigma=balance.learn_sigma,
+        sigma_lr=balance.sigma_lr,
         penalty=balance.penalty,
         weights=list(network.parameters()) if balance.penalty else [],
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,15 +12,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from srprune.core.config import ComputeConfig
 from srprune.core.seeding import hashed
-from srprune.models.network import Network, RandomLayer
+from srprune.models.network import RandomLayer
 from srprune.models.supernet import Subnet, Supernet
 from srprune.training.distributed import ALONE, World
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 WARM_UP = 3  # passes before a graph is captured, as torch asks for
 
-Pairs = Iterable[tuple[Tensor, Tensor]]
-Criterion = Callable[[Tensor, Tensor], Tensor]
+Pairs = Iterable[tuple[Any, Any]]  # input and target: tensors, or tuples of them
+Criterion = Callable[[Tensor, Any], Tensor]
 
 
 class Backward:
@@ -44,7 +45,7 @@ class Backward:
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         criterion: Criterion,
         *,
         rim: int,
@@ -92,7 +93,7 @@ class Backward:
                 network, device_ids=[device] if device.type == "cuda" else None
             )
         self._shared = forward
-        self._forward: Callable[[Tensor], Tensor] = (
+        self._forward: Callable[[Any], Tensor] = (
             torch.compile(forward) if compute.compile else forward
         )
 
@@ -148,13 +149,14 @@ class Backward:
         for layer in self._random:
             layer.part = (part, self._parts)
 
-    def _loss(self, x: Tensor, target: Tensor) -> Tensor:
+    def _loss(self, x: Any, target: Any) -> Tensor:
         """Of one part; the output is taken back to fp32 first."""
-        if not self._compute.channels_last:  # batches come that way, and activations follow them
-            x = x.contiguous()
+        if isinstance(x, Tensor) and not self._compute.channels_last:
+            x = x.contiguous()  # batches come the other way, and activations follow them
         with self._autocast():
-            output = self._forward(x)
-        output, target = inside(output.float(), self._rim), inside(target, self._rim)
+            output = self._forward(x).float()
+        if self._rim:
+            output, target = inside(output, self._rim), inside(target, self._rim)
         if self._by_crop:
             self.crop_losses.append(self._by_crop(output.detach(), target))
         return self._criterion(output, target)

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from srprune.training.criterion import Fault, StatefulCriterion
 from srprune.training.mixture import Mixture
 
 # A tenth of the standard deviation of 8-bit rounding, 1 / (255 sqrt(12)) = 0.0011. No network
@@ -41,7 +42,7 @@ CHUNK = 1 << 17
 NOTHING = -60.0
 
 
-class BalancedLoss(nn.Module):
+class BalancedLoss(StatefulCriterion):
     """BDLoss of a batch: () from output and target.
 
     The dimension of the mixture tells which of two it is. With D = 1 each channel value is judged
@@ -67,6 +68,7 @@ class BalancedLoss(nn.Module):
         *,
         sigma: float = 0.03,
         learn_sigma: bool = True,
+        sigma_lr: float = 1e-2,
         penalty: float = 0.0,
         weights: Sequence[Tensor] = (),
     ) -> None:
@@ -76,11 +78,12 @@ class BalancedLoss(nn.Module):
             mixture: of training targets.
             sigma: s, or what it starts from; above 0.
             learn_sigma: whether it is a parameter.
+            sigma_lr: its learning rate at its peak.
             penalty: lambda, on the L2 norm (not its square) of ``weights``.
             weights: theta.
         """
         super().__init__()
-        self.dimension = mixture.dimension
+        self.dimension, self.peak_lr = mixture.dimension, sigma_lr
         self._penalty, self._weights = penalty, list(weights)
         log_sigma = torch.tensor(math.log(sigma))
         if learn_sigma:
@@ -128,10 +131,15 @@ class BalancedLoss(nn.Module):
         """s, (), detached."""
         return self.log_sigma.detach().exp()
 
-    def sigma_collapsed(self) -> Tensor:
-        """(), true if s is no longer finite, or smaller than any error of a network can be."""
-        sigma = self.sigma()
-        return ~sigma.isfinite() | (sigma < SIGMA_FLOOR)
+    def fault(self) -> Fault | None:
+        """Why training cannot go on: s is not finite, or smaller than any error can be."""
+        sigma = float(self.sigma())
+        if math.isfinite(sigma) and sigma >= SIGMA_FLOOR:
+            return None
+        return Fault(
+            f"sigma of the loss bd has collapsed to {sigma:.2g}",
+            "Lower balance.sigma_lr, or set balance.learn_sigma=false",
+        )
 
     def _variance(self) -> Tensor:
         return (2 * self.log_sigma).exp()

@@ -15,23 +15,20 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from srprune.core.config import TrainConfig
 from srprune.core.errors import Diverged, Stopped
 from srprune.core.progress import Progress, silent
-from srprune.models.network import Network
-from srprune.models.supernet import Subnet, Supernet
+from srprune.models.supernet import Subnet
 from srprune.training.adaptive import ActiveSet
 from srprune.training.backward import Backward, Criterion, Pairs
-from srprune.training.balanced import BalancedLoss
 from srprune.training.checkpoints import Checkpoints
+from srprune.training.criterion import Fault, StatefulCriterion
 from srprune.training.distributed import ALONE, World
 from srprune.training.ema import MovingAverage
 from srprune.training.log import Log
-from srprune.training.losses import BY_CROP, LOSSES
 from srprune.training.optimizer import clip, make_optimizer
 from srprune.training.plan import StepPlan
+from srprune.training.recipe import Recipe
 from srprune.training.schedule import rate
-from srprune.training.subnets import draw
 from srprune.training.watch import LossWatch
 
 LOG_EVERY = 100  # steps between two rows of the log
@@ -43,11 +40,12 @@ KeepBest = Callable[[nn.Module, int, str, float], None]
 
 
 def train(
-    network: Network,
+    network: nn.Module,
     batch_at: BatchAt,
+    criterion: Criterion,
     *,
     plan: StepPlan,
-    config: TrainConfig,
+    config: Recipe,
     checkpoints: Checkpoints,
     folder: Path,
     device: torch.device,
@@ -58,7 +56,8 @@ def train(
     keep_best: KeepBest = lambda network, step, name, value: None,
     patches_at: Callable[[int], list[int]] = lambda step: [],
     active: ActiveSet | None = None,
-    balanced: BalancedLoss | None = None,
+    by_crop: Criterion | None = None,
+    subnets_at: Callable[[int], Sequence[Subnet]] | None = None,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
 ) -> nn.Module:
@@ -68,8 +67,10 @@ def train(
         network: on ``device``, with its initial weights; trained in place.
         batch_at: step -> input and target of the network's domain, on ``device``: the parts that
             this process takes of the step, one after the other.
+        criterion: (output, target) -> loss; one with a state is on ``device``, its parameters are
+            trained along, and its state is kept with the checkpoints.
         plan: how many steps.
-        config: loss, optimizer, schedule, precision, intervals.
+        config: optimizer, schedule, precision, intervals.
         checkpoints: read if there are any, and written on the way.
         folder: gets ``log.csv``, ``validation.csv``, with ``active`` ``adaptive.csv``, and
             TensorBoard's files if it is installed.
@@ -82,7 +83,8 @@ def train(
         keep_best: told network, step, name and value of the figure whenever it is the best so far.
         patches_at: step -> patch ids of its batch, for messages.
         active: chooses on the way, from the losses, which patches the batches are of.
-        balanced: the loss, on ``device``, where ``config.loss`` is bd; its sigma is trained along.
+        by_crop: (output, target) -> (B,) losses, for ``active``.
+        subnets_at: step -> the subnets that it trains, of a network that is a supernet.
         stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
@@ -95,14 +97,12 @@ def train(
         ArtifactMismatch: the checkpoint is of another run.
     """
     optimizer = make_optimizer(network, config.optimizer, last_layer)
-    if balanced and config.balance and config.balance.learn_sigma:
-        sigma = {"params": list(balanced.parameters()), "peak_lr": config.balance.sigma_lr}
-        optimizer.add_param_group({**sigma, "weight_decay": 0.0})
+    stateful = criterion if isinstance(criterion, StatefulCriterion) else None
+    if stateful and (own := [p for p in stateful.parameters() if p.requires_grad]):
+        optimizer.add_param_group({"params": own, "peak_lr": stateful.peak_lr, "weight_decay": 0.0})
     network.train()
     average = MovingAverage(network, config.ema) if config.ema is not None else None
     measured: nn.Module = average.network if average else network
-    criterion: Criterion = balanced or LOSSES[config.loss]
-    by_crop: Criterion = balanced.by_crop if balanced else BY_CROP[config.loss]
     backward = Backward(
         network,
         criterion,
@@ -112,7 +112,7 @@ def train(
         seed=config.seed,
         world=world,
         by_crop=by_crop if active else None,
-        subnets_at=_subnets_at(network, config),
+        subnets_at=subnets_at,
     )
     first, loss_sum, best = 0, 0.0, -math.inf
     if state := checkpoints.load():
@@ -124,8 +124,8 @@ def train(
             average.load_state_dict(state["average"])
         if active:
             active.load_state_dict(state["active"])
-        if balanced:
-            balanced.load_state_dict(state["balanced"])
+        if stateful:
+            stateful.load_state_dict(state["criterion"])
     watch = LossWatch(device, world, loss_sum)
     log = Log(folder, first) if world.first else None
     parameters = list(network.parameters())
@@ -133,8 +133,8 @@ def train(
 
     def save(done: int) -> None:
         more = {"active": active.state_dict()} if active else {}  # asks all processes
-        if balanced:
-            more["balanced"] = balanced.state_dict()
+        if stateful:
+            more["criterion"] = stateful.state_dict()
         if world.first:
             checkpoints.save(
                 done,
@@ -176,8 +176,8 @@ def train(
             look = step == first or watch.due(done) or log_now or validate_now or save_now or choose
             stop = look and not last and world.any(stopping())
             bad = watch.look() if look else None
-            if look and balanced and balanced.sigma_collapsed():  # before the NaN that it makes
-                raise Diverged(_collapsed(balanced, step, saved))
+            if look and stateful and (fault := stateful.fault()):  # before the NaN that it makes
+                raise Diverged(_at_fault(fault, step, saved))
             if bad is not None:
                 what = f"the loss is {watch.last}"
                 raise Diverged(_diverged(what, bad, config, saved, patches_at(bad)))
@@ -223,31 +223,21 @@ def _finite(parameters: Sequence[Tensor]) -> bool:
     return bool(torch.stack([p.detach().isfinite().all() for p in parameters]).all())
 
 
-def _subnets_at(network: Network, config: TrainConfig) -> Callable[[int], Sequence[Subnet]] | None:
-    """Step -> the subnets that it trains; None where the network is no supernet."""
-    if not isinstance(network, Supernet):
-        return None
-    assert config.subnets is not None
-    subnets, how, seed = network.subnets, config.subnets, config.seed
-    return lambda step: draw(subnets, how.draw, seed, step, between=how.between)
+def _at_fault(fault: Fault, step: int, saved: int) -> str:
+    return f"{fault.what} at step {step + 1}. {fault.remedy}; {_kept(saved)}."
 
 
-def _collapsed(balanced: BalancedLoss, step: int, saved: int) -> str:
-    kept = f"the last checkpoint, of step {saved}, is whole" if saved else "there is no checkpoint"
-    return (
-        f"sigma of the loss bd has collapsed to {float(balanced.sigma()):.2g} at step {step + 1}. "
-        "Lower balance.sigma_lr, or set balance.learn_sigma=false; " + kept + "."
-    )
-
-
-def _diverged(what: str, step: int, config: TrainConfig, saved: int, patches: list[int]) -> str:
+def _diverged(what: str, step: int, config: Recipe, saved: int, patches: list[int]) -> str:
     """Why the run stops, in words."""
     ids = ", ".join(map(str, patches[:SHOWN])) + (", ..." if len(patches) > SHOWN else "")
     batch = f" (patches {ids})" if patches else ""
-    kept = f"the last checkpoint, of step {saved}, is whole" if saved else "there is no checkpoint"
     scaled = config.compute.precision == "fp16"
     hint = " or choose compute.precision bf16" if scaled else ""
     return (
         f"{what} at step {step + 1}{batch}. Lower optimizer.lr "
-        f"(now {config.optimizer.lr:g}){hint}; {kept}."
+        f"(now {config.optimizer.lr:g}){hint}; {_kept(saved)}."
     )
+
+
+def _kept(saved: int) -> str:
+    return f"the last checkpoint, of step {saved}, is whole" if saved else "there is no checkpoint"

@@ -40,7 +40,7 @@ def make_optimizer(
     """An optimizer of torch; ``peak_lr`` of each group is what its learning rate starts from.
 
     Args:
-        network: all of its parameters are trained, on the device where they are now.
+        network: its parameters, on the device where they are now; frozen ones stay as they are.
         config: the optimizer, the rate, and the factors on it for biases and the last layer.
         last_layer: name of the last layer, or None if all layers are alike.
 
@@ -55,6 +55,8 @@ def make_optimizer(
     biases = {id(m.bias) for m in network.modules() if isinstance(m, WITH_BIAS)}
     by_factor: dict[float, list[nn.Parameter]] = {}
     for parameter in network.parameters():
+        if not parameter.requires_grad:
+            continue
         of_layer = config.last_layer_lr if id(parameter) in last else 1.0
         of_kind = config.bias_lr if id(parameter) in biases else 1.0
         by_factor.setdefault(of_layer * of_kind, []).append(parameter)

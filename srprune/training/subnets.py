@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from torch import nn
 
-from srprune.core.config import ComputeConfig
+from srprune.core.config import ComputeConfig, SubnetsConfig
 from srprune.core.errors import InputError
 from srprune.core.names import unknown
 from srprune.core.seeding import hashed
-from srprune.models.supernet import Subnet
+from srprune.models.supernet import Subnet, Supernet
 
 DRAWS = ("sandwich", "one")
 
@@ -43,6 +44,23 @@ def draw(
     ranks = np.argsort(hashed(seed, "training.subnets", step, np.array(inner, dtype=np.int64)))
     chosen = {0, len(subnets) - 1, *(inner[rank] for rank in ranks[:between])}
     return tuple(subnets[number] for number in sorted(chosen))
+
+
+def subnets_of(
+    network: nn.Module, how: SubnetsConfig | None, seed: int
+) -> Callable[[int], Sequence[Subnet]] | None:
+    """Step -> the subnets that it trains; None where the network is no supernet.
+
+    Args:
+        network: that is trained.
+        how: they are drawn; supernets need it.
+        seed: of the run.
+    """
+    if not isinstance(network, Supernet):
+        return None
+    assert how is not None
+    subnets = network.subnets
+    return lambda step: draw(subnets, how.draw, seed, step, between=how.between)
 
 
 def check_compute(compute: ComputeConfig) -> None:

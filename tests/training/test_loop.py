@@ -24,6 +24,7 @@ from srprune.models.network import Network, RandomLayer  # noqa: E402
 from srprune.training.checkpoints import Checkpoints  # noqa: E402
 from srprune.training.ema import MovingAverage  # noqa: E402
 from srprune.training.loop import LOG_EVERY, train  # noqa: E402
+from srprune.training.losses import LOSSES  # noqa: E402
 from srprune.training.plan import StepPlan  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -125,6 +126,7 @@ def run(
     measured = train(
         network,
         batch_at,
+        LOSSES[settings.loss],
         plan=StepPlan(steps, steps, BATCH, 10, 10),
         config=settings,
         checkpoints=checkpoints(folder, identity, settings),
