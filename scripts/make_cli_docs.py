@@ -8,10 +8,13 @@ stand there as words, so that the same source gives the same page everywhere.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from srprune.cli.completion import PROGRAM
-from srprune.cli.main import COMMANDS, cli
+from srprune.cli.main import cli
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 WIDTH = 100
@@ -31,13 +34,18 @@ status is 0 when all is fine, 1 when srprune itself failed, 2 for usage or input
 def page() -> str:
     """The whole page."""
     root = cli.make_context(PROGRAM, [], resilient_parsing=True, terminal_width=WIDTH)
-    parts = [HEAD, _block("srprune", cli.get_help(root))]
-    for name in COMMANDS:
-        command = cli.get_command(root, name)
+    return "\n".join([HEAD, _block("srprune", cli.get_help(root)), *_below(cli, root)])
+
+
+def _below(group: click.Group, context: click.Context) -> Iterator[str]:
+    """The blocks of a group's commands, each before those of its own."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None, name
-        context = command.make_context(name, [], parent=root, resilient_parsing=True)
-        parts.append(_block(f"srprune {name}", command.get_help(context)))
-    return "\n".join(parts)
+        own = command.make_context(name, [], parent=context, resilient_parsing=True)
+        yield _block(own.command_path, command.get_help(own))
+        if isinstance(command, click.Group):
+            yield from _below(command, own)
 
 
 def _block(title: str, text: str) -> str:

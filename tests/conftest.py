@@ -15,15 +15,16 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from tests.processes import Child, Server, launch
+from tests.processes import LIGHT, Child, Server, launch
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: pytest-xdist uses the cores already
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
-# how long an example takes is the machine's affair, not a fault
-settings.register_profile("untimed", deadline=None)
+# how long an example takes is the machine's affair, not a fault; where more examples are needed
+# to meet the rare ones, a test says how many
+settings.register_profile("untimed", deadline=None, max_examples=40)
 settings.load_profile("untimed")
 
 
@@ -34,6 +35,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
         yield None
         return
     server = Server(tmp_path_factory.mktemp("said"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def light_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server | None]:
+    """The process that forks commands which have not even torch loaded."""
+    if sys.platform != "linux":
+        yield None
+        return
+    server = Server(tmp_path_factory.mktemp("said"), LIGHT)
     yield server
     server.close()
 
@@ -111,16 +123,19 @@ def leftovers(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def start(tmp_path: Path, server: Server | None) -> Iterator[Callable[..., Child]]:
+def start(
+    tmp_path: Path, server: Server | None, light_server: Server | None
+) -> Iterator[Callable[..., Child]]:
     """Start a child in ``tmp_path`` and go on; what still runs at the end is killed.
 
-    ``code`` runs in place of ``srprune``, with the arguments behind it; ``fresh`` starts an
-    interpreter of its own.
+    ``code`` runs in place of ``srprune``, with the arguments behind it; ``light`` is a process
+    that has next to nothing loaded; ``fresh`` starts an interpreter of its own.
     """
     children: list[Child] = []
 
-    def run(*arguments: object, **more: Any) -> Child:
-        children.append(launch(server, tmp_path, *arguments, **more))
+    def run(*arguments: object, light: bool = False, **more: Any) -> Child:
+        forks = light_server if light else server
+        children.append(launch(forks, tmp_path, *arguments, **more))
         return children[-1]
 
     yield run

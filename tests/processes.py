@@ -15,11 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-# A process with everything imported that forks a child for each command: the same code, fault for
-# fault, without the seconds that torch takes to load. Only on Linux, where that is safe. It answers
-# a job with the number of the child, and that number with the child's exit, null while it runs.
-SERVER = """
-import gc, json, os, resource, sys
+# A process that forks a child for each command: the same code, fault for fault, without the seconds
+# that torch takes to load. Only on Linux, where that is safe. It answers a job with the number of
+# the child, and that number with the child's exit, null while it runs. Before, it has loaded
+# everything, or little.
+EVERYTHING = """
 from contextlib import suppress
 from importlib import import_module
 from pkgutil import walk_packages
@@ -31,10 +31,21 @@ for module in walk_packages(srprune.__path__, "srprune."):
 for name in (
     "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "torchvision.utils",
     "matplotlib.backends.backend_pdf", "fontTools.subset", "torch.utils.tensorboard", "spandrel",
-    "sklearn.cluster", "lmdb", "imagecodecs",
+    "sklearn.cluster", "lmdb", "imagecodecs", "open_clip",
+    "diffusers.models.transformers.dit_transformer_2d", "diffusers.models.autoencoders.vae",
 ):
     with suppress(ImportError):
         import_module(name)
+"""
+# What no command can do without; the children show what else they load.
+LIGHT = """
+import sys
+import numpy, pyarrow.parquet
+import srprune.cli.main
+assert "torch" not in sys.modules
+"""
+SERVER = """
+import gc, json, os, resource, sys
 gc.freeze()  # children share the pages of all this
 for line in sys.stdin:
     job = json.loads(line)
@@ -75,10 +86,10 @@ def child_environment(**settings: str) -> dict[str, str]:
 class Server:
     """The process that forks children."""
 
-    def __init__(self, said: Path) -> None:
+    def __init__(self, said: Path, loaded: str = EVERYTHING) -> None:
         self.said, self.count = said, 0
         self.process = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+            [sys.executable, "-c", loaded + SERVER],
             env=child_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

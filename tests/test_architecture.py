@@ -12,6 +12,7 @@ import click
 import pytest
 
 from srprune.cli.main import COMMANDS
+from srprune.distill import FEATURES as DISTILL_FEATURES
 from srprune.exports import EXPORTS
 from srprune.images.descriptors import FEATURES
 from srprune.models import MODELS
@@ -34,7 +35,7 @@ def test_the_contracts_of_the_packages_are_kept():
     assert "0 broken" in done.stdout
 
 
-TABLES = [MODELS, SCORERS, RULES, EXPORTS]
+TABLES = [MODELS, SCORERS, RULES, EXPORTS, DISTILL_FEATURES]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)

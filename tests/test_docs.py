@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from srprune.cli.distill import COMMANDS as STEPS
 from srprune.cli.main import COMMANDS, cli
 
 ROOT = Path(__file__).parents[1]
@@ -17,9 +18,12 @@ WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)]*\)|(?:src|href)=\"([^\"]+)\"")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+EVERY = COMMANDS | {f"distill {name}": target for name, target in STEPS.items()}
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_command_has_help_and_an_example_that_names_it(name):
-    module, attribute = COMMANDS[name].split(":")
+    module, attribute = EVERY[name].split(":")
     command = getattr(import_module(module), attribute)
     said, example = (command.help or "").split("Example:")
     assert len(said.split()) > 5
@@ -36,7 +40,7 @@ def test_the_page_of_the_command_line_is_that_of_the_help_texts():
         pytest.skip(f"the page is made with click {pinned[1]}, which words help in its own way")
     page = runpy.run_path(str(ROOT / "scripts" / "make_cli_docs.py"))["page"]()
     assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == page
-    for name in COMMANDS:
+    for name in EVERY:
         assert f"## srprune {name}\n" in page
 
 
@@ -50,9 +54,9 @@ def test_the_page_of_the_command_line_is_the_same_on_every_machine(monkeypatch):
     assert str(Path.cwd()) not in before
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_option_of_a_command_has_help(name):
-    module, attribute = COMMANDS[name].split(":")
+    module, attribute = EVERY[name].split(":")
     command = getattr(import_module(module), attribute)
     without = [p.name for p in command.params if p.param_type_name == "option" and not p.help]
     assert without == []

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
+
+from tests.processes import Child
 
 # The command as it is, and then the question whether torch has been loaded.
 ASK = """
@@ -20,18 +19,18 @@ except SystemExit as end:
 """
 
 
-def loads_torch(folder: Path, *arguments: str) -> bool:
-    done = subprocess.run(
-        [sys.executable, "-c", ASK, *arguments],
-        cwd=folder,
-        env={k: v for k, v in os.environ.items() if not k.startswith("SRPRUNE_")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    last = done.stdout.splitlines()[-1]
-    assert last.startswith("exit 0 torch "), done.stdout + done.stderr
-    return last == "exit 0 torch True"
+@pytest.fixture
+def loads_torch(start: Callable[..., Child]) -> Callable[..., bool]:
+    """Run a command; whether torch was loaded by it."""
+
+    def ask(*arguments: str) -> bool:
+        child = start(*arguments, code=ASK, light=True)
+        out, err = child.communicate(timeout=120)
+        last = out.splitlines()[-1]
+        assert last.startswith("exit 0 torch "), out + err
+        return last == "exit 0 torch True"
+
+    return ask
 
 
 @pytest.mark.parametrize(
@@ -59,10 +58,10 @@ def loads_torch(folder: Path, *arguments: str) -> bool:
         "completion bash",
     ],
 )
-def test_a_light_command_leaves_torch_out(prepared, command):
+def test_a_light_command_leaves_torch_out(loads_torch, prepared, command):
     command = command.format("des_r0.50_o0.05__mse_x2")
-    assert not loads_torch(prepared.parent, *command.split())
+    assert not loads_torch(*command.split())
 
 
-def test_the_check_sees_torch_where_it_is_needed(prepared, tiny):
-    assert loads_torch(prepared.parent, *tiny.train, "--dry-run")
+def test_the_check_sees_torch_where_it_is_needed(loads_torch):
+    assert loads_torch("list", "models")

@@ -46,6 +46,7 @@ COMMANDS = {
     "eval": "srprune.cli.evaluate:evaluate",
     "route": "srprune.cli.route:route",
     "subnet": "srprune.cli.subnet:subnet",
+    "distill": "srprune.cli.distill:distill",
     "run": "srprune.cli.chain:run",
     "study": "srprune.cli.study:study",
     "advise": "srprune.cli.advise:advise",

@@ -403,6 +403,9 @@ class RunConfig(Strict):
     train: StageConfig
     arms: Annotated[dict[str, PruningConfig], Field(min_length=1)]
     """Core-sets to compare, by name; the first is what the others are compared with."""
+    distilled: dict[str, StageConfig] = {}
+    """Synthesised sets by name, for arms with the rule distilled; their configs are those of
+    distillation, such as distill_tiny.yaml."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     evaluate: EvaluateConfig = EvaluateConfig()
 

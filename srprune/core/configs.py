@@ -16,6 +16,8 @@ KINDS = {
     "model": "a training config; give it to 'srprune train --config'",
     "arms": "a run config; give it to 'srprune run'",
     "axes": "a study; give it to 'srprune study'",
+    "latents": "a config of a diffusion model; give it to 'srprune distill finetune --config'",
+    "synthesise": "a config of a synthesised set; name it under 'distilled' of a run or a study",
 }
 
 

@@ -81,6 +81,7 @@ class Cost:
         joules: where the processor or its driver counts them.
         flops_share: of dynamic inference, of the FLOPs of the largest subnet on the same tiles.
         restore_s: of dynamic inference, wall-clock of an image of the benchmarks.
+        set_s: seconds of making the synthesised set that it trains on, once for all seeds.
     """
 
     num_patches: int
@@ -91,6 +92,7 @@ class Cost:
     joules: float | None
     flops_share: float | None = None
     restore_s: float | None = None
+    set_s: float | None = None
 
 
 @dataclass(frozen=True)

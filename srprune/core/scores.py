@@ -91,7 +91,10 @@ class ScoreTable:
             method, scale = header.params["method"], header.params.get("scale")
             default = method if scale is None else f"{method}_x{scale}"
             named = "" if path.stem == default else f" --name {path.stem}"
-            remedy = f"Run 'srprune score --method {method}{named} --restart'."
+            again = header.params.get(
+                "made_by", f"srprune score --method {method}{named} --restart"
+            )
+            remedy = f"Run '{again}'."
             check_parent(path, header, "patches", patches, remedy)
         _check_finite(scores_N, path)
         return cls(scores_N, header)

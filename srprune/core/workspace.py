@@ -66,6 +66,14 @@ class Workspace:
         """Folder of a training run."""
         return self.root / "runs" / name
 
+    def generator(self, name: str) -> Path:
+        """Folder of a diffusion model that images are synthesised by."""
+        return self.root / "generators" / name
+
+    def distilled(self, name: str) -> Path:
+        """Folder of a synthesised set; a workspace of its own, with its patch index."""
+        return self.root / "distilled" / name
+
     def results(self, name: str) -> Path:
         """A table of measurements."""
         return self.root / "results" / f"{name}.parquet"
@@ -90,6 +98,10 @@ class Workspace:
     def scorers(self) -> list[Path]:
         """Folders of all finished scoring models, sorted by name."""
         return sorted(path.parent for path in self.root.glob("scorers/*/weights.safetensors"))
+
+    def generators(self) -> list[Path]:
+        """Folders of all finished generators, sorted by name."""
+        return sorted(path.parent for path in self.root.glob("generators/*/generator.safetensors"))
 
     def runs(self) -> list[Path]:
         """Folders of all finished runs, sorted by name."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -114,6 +115,13 @@ _DEEPEST = 100  # levels; the JSON reader of pydantic stops at 200
 _LARGEST = 200_000  # values; aliases of aliases can blow up a small file
 
 
+@lru_cache(maxsize=64)
+def _composed(text: str) -> yaml.Node | None:
+    """The nodes of a YAML text, which nobody changes: a study reads a base file for every cell."""
+    node: yaml.Node | None = yaml.compose(text, Loader=Loader)
+    return node
+
+
 class _Place(NamedTuple):
     """Where a value was given, and how that place sorts among the others."""
 
@@ -187,7 +195,7 @@ class _Reader:
     def _read(self, text: str, path: KeyPath) -> Any:
         """Read YAML text; what is not YAML at all is one fault."""
         try:
-            node = yaml.compose(text, Loader=Loader)
+            node = _composed(text)
             return None if node is None else self._value(node, path)
         except yaml.MarkedYAMLError as error:
             words = ", ".join(filter(None, (error.context, error.problem)))

@@ -73,7 +73,8 @@ def _read_torch(path: Path) -> Any:
             warnings.simplefilter("ignore")  # of storages of older torch versions
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+        said = str(error).lower()
+        if "unsupported global" in said or "unsupported class" in said:
             raise ArtifactError(
                 f"{path} holds more than tensors: reading it could run code of its own, so it was "
                 "not read. Save the network's state_dict(), best as safetensors."

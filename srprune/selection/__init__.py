@@ -14,5 +14,6 @@ RULES = Table(
         "clustered": "srprune.selection.clustered:clustered",
         "diverse": "srprune.selection.diverse:diverse",
         "adaptive": "srprune.selection.adaptive:adaptive",
+        "distilled": "srprune.selection.distilled:distilled",
     },
 )

@@ -15,6 +15,7 @@ other table of features.
 from __future__ import annotations
 
 import math
+import warnings
 from fractions import Fraction
 from typing import Annotated
 
@@ -77,23 +78,31 @@ def above(scores_N: Scores, share: float) -> npt.NDArray[np.bool_]:
     return kept_N
 
 
-def k_means(features_ND: Features, clusters: int, seed: int) -> Labels:
-    """(N,) the cluster of each vector, its parts divided by their spread first.
+def k_means(features_ND: Features, clusters: int, seed: int, *, divided: bool = True) -> Labels:
+    """(N,) the cluster of each vector; fewer clusters where vectors are all but equal.
+
+    Args:
+        features_ND: the vectors.
+        clusters: how many.
+        seed: of the first centres.
+        divided: divide the parts of the vectors by their spread first.
 
     Raises:
         MissingDependency: scikit-learn is not installed.
     """
     try:
         from sklearn.cluster import KMeans
+        from sklearn.exceptions import ConvergenceWarning
         from threadpoolctl import threadpool_limits  # comes with scikit-learn
     except ImportError:
         raise MissingDependency(
-            "rule clustered needs scikit-learn. Run: pip install 'srprune[select]'"
+            "k-means needs scikit-learn. Run: pip install 'srprune[select]'"
         ) from None
     values_ND = features_ND.astype(np.float64)
     values_ND -= values_ND.mean(axis=0)
-    spread_D = values_ND.std(axis=0)
-    values_ND /= np.where(spread_D > 0, spread_D, 1)
+    if divided:
+        spread_D = values_ND.std(axis=0)
+        values_ND /= np.where(spread_D > 0, spread_D, 1)
     distinct = len(np.unique(values_ND, axis=0))  # equal vectors cannot be parted
     means = KMeans(
         min(clusters, distinct),
@@ -102,6 +111,8 @@ def k_means(features_ND: Features, clusters: int, seed: int) -> Labels:
         max_iter=ITERATIONS,
         random_state=int(generator(seed, "selection.clustered.k-means").integers(2**31)),
     )
-    with threadpool_limits(limits=1):  # sums of several threads would depend on their number
+    # sums of several threads would depend on their number
+    with threadpool_limits(limits=1), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of vectors that are nearly equal
         labels_N: Labels = means.fit_predict(values_ND).astype(np.int32)
     return labels_N

@@ -38,6 +38,7 @@ class Pool:
         seed: of rules that draw.
         scores_N: (N,) finite, higher is harder; None for rules that need none.
         features_ND: (N, D); None for rules that need none.
+        labels_N: (N,) category of each, of images that were synthesised; None of patches.
     """
 
     num_patches: int
@@ -45,6 +46,7 @@ class Pool:
     seed: int = 0
     scores_N: Scores | None = None
     features_ND: Features | None = None
+    labels_N: Labels | None = None
 
     @property
     def scores(self) -> Scores:
@@ -102,6 +104,7 @@ class Rule:
         weighted: whether patches get weights, so that even the full set is not the plain one.
         in_training: whether it chooses while a network trains, so that nothing can be chosen
             before; then ``prepare`` gives what a training begins with.
+        synthesised: whether it takes synthesised images in place of patches of the pool.
     """
 
     prepare: Callable[..., Prepared]
@@ -112,6 +115,7 @@ class Rule:
     offset: bool = True
     weighted: bool = False
     in_training: bool = False
+    synthesised: bool = False
 
     @cached_property
     def name(self) -> str:
@@ -123,6 +127,11 @@ class Rule:
         """Every setting with its default."""
         parameters = inspect.signature(self.prepare).parameters.values()
         return {each.name: each.default for each in parameters if each.kind == each.KEYWORD_ONLY}
+
+    @property
+    def whole_is_full(self) -> bool:
+        """Whether its core-set of ratio 1 is the full set, all patches alike."""
+        return not self.weighted and not self.synthesised
 
     def checked(self, given: Mapping[str, Any], within: str = "") -> dict[str, Any]:
         """All settings, those given held against the rule.
@@ -168,8 +177,13 @@ class Rule:
         """Refuse a rule that has nothing to choose by before a network trains.
 
         Raises:
-            InputError: it chooses in training.
+            InputError: it chooses in training, or no patches at all.
         """
+        if self.synthesised:
+            raise InputError(
+                f"rule {self.name} takes synthesised images, so there is no core-set to choose. "
+                f"Train with it: srprune train --set pruning.rule={self.name}."
+            )
         if self.in_training:
             raise InputError(
                 f"rule {self.name} chooses while a network trains, so there is no core-set to "

@@ -22,6 +22,7 @@ from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
 from srprune.stages.coresets import read_scores
+from srprune.stages.distill.road import Road, distil, read_road
 from srprune.stages.evaluate import (
     BICUBIC,
     evaluate_model,
@@ -47,12 +48,14 @@ class Resolved:
         run: the config.
         pretrain: of the scoring model.
         train: of every arm and seed: arm, seed and training config.
+        roads: how synthesised sets are made, by name.
         stem: what the names of the runs begin with.
     """
 
     run: RunConfig
     pretrain: TrainConfig
     train: list[tuple[str, int, TrainConfig]]
+    roads: Mapping[str, Road]
     stem: str
 
 
@@ -89,7 +92,8 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
     _, domain = build(train[0][2].model, run.scale, train[0][2].model_args)
     if run.evaluate.protocol == "y@1" and domain.channels != "y":
         raise InputError("evaluate.protocol is y@1, which measures models of Y; the model is RGB.")
-    return Resolved(run, pretrain, train, Path(run.train.config).stem)
+    roads = {name: read_road(stage) for name, stage in run.distilled.items()}
+    return Resolved(run, pretrain, train, roads, Path(run.train.config).stem)
 
 
 def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
@@ -163,6 +167,17 @@ def run_chain(
             progress=progress,
         )
         tell(f"scores {name}")
+
+    for name, road in resolved.roads.items():
+        distil(
+            workspace,
+            name,
+            road,
+            device=where,
+            stopping=stopping,
+            tell=tell,
+            progress=progress,
+        )
 
     results: list[RunResult] = []
     protocol = run.evaluate.protocol

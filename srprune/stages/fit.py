@@ -18,6 +18,7 @@ from srprune.core.artifact import Header, first_difference, write_text
 from srprune.core.config import WITHOUT_EFFECT, TrainConfig
 from srprune.core.errors import ArtifactMismatch, InputError
 from srprune.core.lock import exclusive
+from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.weights import read_weights_header
@@ -64,6 +65,8 @@ class Job:
         patch_weights: (P,) how often each is drawn beside the others; None: all alike. With
             ``config.sampling`` they hold from its second phase on.
         adaptive: how the patches are chosen anew on the way; None keeps them.
+        origin: the full set, where the pool is a synthesised set that was made from it; None: the
+            pool itself.
     """
 
     folder: Path
@@ -75,6 +78,7 @@ class Job:
     init: Path | None = None
     patch_weights: npt.NDArray[np.float64] | None = None
     adaptive: AdaptivePlan | None = None
+    origin: PatchIndex | None = None
 
     @property
     def reachable_ids(self) -> npt.NDArray[np.int64]:
@@ -87,7 +91,7 @@ class Job:
         return plan_steps(
             self.config.budget,
             batch=self.config.batch,
-            num_full=len(self.pool),
+            num_full=len(self.origin or self.pool),
             num_patches=len(self.patch_ids),
             step_matching=self.config.pruning.step_matching,
         )
@@ -103,6 +107,11 @@ class Job:
         return choose_residency(
             self.config.data.residency, self.num_bytes, device, world.local_size
         )
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """Every image that the weights have to do with, as :attr:`PatchIndex.contents`."""
+        return {**(self.origin.contents if self.origin else {}), **self.pool.index.contents}
 
     @cached_property
     def params(self) -> dict[str, Any]:
@@ -242,7 +251,7 @@ def fit(
                 params={**job.params, **more},
                 made={**watch.made(), **made},
                 info={
-                    "training_images": job.pool.index.contents,
+                    "training_images": job.contents,
                     **({"visited_patches": active.num_visited} if active else {}),
                     **({"sigma": float(balanced.sigma())} if balanced else {}),
                 },

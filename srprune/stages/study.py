@@ -23,6 +23,7 @@ from srprune.core.yaml_file import load
 from srprune.images.benchmarks import Benchmark
 from srprune.models.device import pick_device, processor
 from srprune.scoring import RECONSTRUCTION
+from srprune.stages.distill.road import distil, read_road, seconds_of
 from srprune.stages.dynamic import run_dynamically
 from srprune.stages.evaluate import (
     BICUBIC,
@@ -111,6 +112,16 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
                 workspace,
                 protocol=study.evaluate.protocol,
                 device=setting.where,
+                progress=progress,
+            )
+        for name in sorted({cell.distilled for cell in cells if cell.distilled}):
+            distil(
+                workspace,
+                name,
+                read_road(study.distilled[name]),
+                device=setting.where,
+                stopping=setting.stopping,
+                tell=setting.tell,
                 progress=progress,
             )
 
@@ -244,7 +255,8 @@ def _ensure_router(run: Path, dynamic: DynamicConfig, setting: Setting) -> None:
 def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Record:
     """Train a cell to its end, and record what it cost, however it ends."""
     if before is None and (header := job.finished()):  # trained by hand, or by an older version
-        record = _record(job, "finished", "", header.made.get("seconds", 0.0), None, setting)
+        seconds = header.made.get("seconds", 0.0)
+        record = _record(cell, job, "finished", "", seconds, None, setting)
         record.write(job.folder)
         return record
     meter, started = EnergyMeter(), time.perf_counter()
@@ -267,13 +279,19 @@ def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Rec
         if before:
             seconds += before.seconds
             joules = None if joules is None else joules + (before.joules or 0)
-        record = _record(job, state, reason, seconds, joules, setting)
+        record = _record(cell, job, state, reason, seconds, joules, setting)
         record.write(job.folder)
     return record
 
 
 def _record(
-    job: Job, state: State, reason: str, seconds: float, joules: float | None, setting: Setting
+    cell: Cell,
+    job: Job,
+    state: State,
+    reason: str,
+    seconds: float,
+    joules: float | None,
+    setting: Setting,
 ) -> Record:
     return Record(
         state=state,
@@ -284,4 +302,5 @@ def _record(
         seconds=round(seconds, 3),
         joules=joules,
         device=processor(setting.where),
+        set_seconds=seconds_of(setting.workspace, cell.distilled) if cell.distilled else None,
     )

@@ -264,6 +264,7 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], res
         joules=record.joules,
         flops_share=routing.share if routing else None,
         restore_s=routing.seconds if routing else None,
+        set_s=record.set_seconds,
     )
 
 

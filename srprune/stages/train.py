@@ -11,7 +11,7 @@ from torch import nn
 
 from srprune.core.artifact import digest
 from srprune.core.config import TrainConfig
-from srprune.core.errors import MissingArtifact
+from srprune.core.errors import InputError, MissingArtifact
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace
@@ -52,7 +52,8 @@ def plan_training(
         progress: told while LR is made.
 
     Raises:
-        MissingArtifact: patches or scores that are not there yet.
+        MissingArtifact: patches, scores or a synthesised set that are not there yet.
+        InputError: settings that do not go together.
         ArtifactMismatch: a core-set or scores of another patch index.
     """
     network, _ = build(config.model, config.scale, config.model_args)  # a fault here is cheap
@@ -60,7 +61,14 @@ def plan_training(
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
     chosen = training_set(config, workspace, pool.index, coreset, progress)
-    weights = chosen.weights
+    weights, origin = chosen.weights, None
+    if chosen.distilled:
+        if config.sampling:
+            raise InputError(
+                "sampling is by classes of the pool's patches, and pruning.rule distilled trains "
+                "on synthesised images. Leave sampling out."
+            )
+        origin, pool = pool.index, open_pool(Workspace(chosen.distilled), config.scale, progress)
     if config.sampling:
         weights = hes_weights(config, chosen, pool, workspace, progress)
     run = name or f"{stem}__{chosen.name}__seed{config.seed}"
@@ -79,6 +87,7 @@ def plan_training(
         init,
         patch_weights=weights,
         adaptive=chosen.adaptive,
+        origin=origin,
     )
     check_batch(job)
     return job

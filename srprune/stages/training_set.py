@@ -20,6 +20,7 @@ from srprune.selection import RULES
 from srprune.selection.adaptive import AdaptivePlan, adaptive_plan
 from srprune.selection.rule import Rule, skipped
 from srprune.stages.coresets import name_of, plain, read_scores, select
+from srprune.stages.distill.drawn import drawn_images
 
 FULL = "full"
 
@@ -34,6 +35,8 @@ class TrainingSet:
         weights: (P,) how often each is drawn beside the others; None: all alike.
         parents: fingerprints of patch index and core-set.
         adaptive: how the patches are chosen anew in training; None keeps them.
+        distilled: folder of the synthesised set whose images they are; None: of the workspace's
+            own patches.
     """
 
     name: str
@@ -41,6 +44,7 @@ class TrainingSet:
     weights: npt.NDArray[np.float64] | None
     parents: Mapping[str, str]
     adaptive: AdaptivePlan | None = None
+    distilled: Path | None = None
 
 
 def training_set(
@@ -62,7 +66,8 @@ def training_set(
     Raises:
         UnknownName: no such rule.
         InputError: settings that the rule does not take, or sizes that do not fit.
-        MissingArtifact: scores that are not there yet.
+        MissingArtifact: scores or a synthesised set that are not there yet.
+        ArtifactError: a synthesised set that was edited by hand.
         ArtifactMismatch: a core-set or scores of another patch index, or a core-set that was made
             otherwise than its name says.
     """
@@ -70,13 +75,18 @@ def training_set(
     rule: Rule = RULES.load(pruning.rule)  # a fault even where nothing is pruned
     settings = rule.checked(pruning.args, "pruning.args.")
     parents = {"patches": index.fingerprint}
+    if rule.synthesised and not given:
+        drawn = drawn_images(rule, pruning, settings, workspace, index)
+        name = name_of(rule, pruning.ratio, 0.0, None, pruning.seed, settings)
+        parents["distilled"] = drawn.fingerprint
+        return TrainingSet(name, drawn.ids, None, parents, distilled=drawn.folder)
     plan = None
     if rule.in_training and not given:
         plan = adaptive_plan(len(index), pruning.ratio, pruning.offset, pruning.seed, settings)
     if given:
         coreset = CoreSet.read(given, patches=index.fingerprint)
         name = given.stem
-    elif pruning.ratio == 1 and not rule.weighted:
+    elif pruning.ratio == 1 and rule.whole_is_full:
         return TrainingSet(FULL, np.arange(len(index)), None, parents)
     elif plan:
         name = name_of(rule, pruning.ratio, pruning.offset, None, pruning.seed, settings)

@@ -48,6 +48,8 @@ class StudyConfig(Strict):
     """Folder of HR training images, ``photos``, or a data set such as ``div2k``, which is looked
     for under --data and downloaded where it is missing."""
     extract: ExtractConfig = ExtractConfig()
+    distilled: dict[str, StageConfig] = Field(default={})
+    """Synthesised sets that the study makes, by name; their configs are those of distillation."""
     scorers: dict[str, StageConfig] = Field(default={"srcnn": StageConfig(config="srcnn.yaml")})
     """Scoring models, each trained on all patches; by name."""
     scores: dict[str, ScoreConfig] = Field(default={"mse": ScoreConfig(scorers=("srcnn",))})

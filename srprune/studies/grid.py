@@ -53,6 +53,13 @@ class Cell:
     dynamic: DynamicConfig | None = None
 
     @property
+    def distilled(self) -> str:
+        """Name of the synthesised set that it trains on; empty where it trains on patches."""
+        if self.rule == FULL or not RULES.load(self.rule).synthesised:
+            return ""
+        return str(self.config.pruning.args["set"])
+
+    @property
     def seed(self) -> int:
         """Seed of the run."""
         return self.config.seed
@@ -154,13 +161,26 @@ def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
     settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     config = load(find_config(file), TrainConfig, settings)
     rule = config.pruning.rule
-    if config.pruning.ratio == 1 and not RULES.load(rule).weighted:
+    if config.pruning.ratio == 1 and RULES.load(rule).whole_is_full:
         rule = FULL
+    _check_set(study, config, rule)
     score = config.pruning.score if rule != FULL and RULES.load(rule).scores else ""
     whole = {"budget": _budget(config, share), "pruning": _pruning(study, config, rule)}
     config = config.model_copy(update=whole)
     seeds = _num_seeds(study, levels)
     return _Base(levels, file, config, rule, score, seeds, _dynamic(measured, config))
+
+
+def _check_set(study: StudyConfig, config: TrainConfig, rule: str) -> None:
+    """Refuse a synthesised set that the study does not make.
+
+    Raises:
+        UnknownName: there is no such set.
+    """
+    if rule != FULL and RULES.load(rule).synthesised:
+        name = str(config.pruning.args.get("set", ""))
+        if name not in study.distilled:
+            raise unknown("synthesised set", name, study.distilled, within="pruning.args.set: ")
 
 
 def _dynamic(measured: Mapping[str, object], config: TrainConfig) -> DynamicConfig | None:

@@ -29,6 +29,7 @@ class Record:
         seconds: of training, over all attempts.
         joules: likewise, of the whole machine; None where nothing counts them.
         device: that it ran on.
+        set_seconds: of making the synthesised set that it trains on, which others may share.
     """
 
     state: State
@@ -39,6 +40,7 @@ class Record:
     seconds: float
     joules: float | None
     device: str
+    set_seconds: float | None = None
 
     @classmethod
     def read(cls, run: Path) -> Record | None:
@@ -142,4 +144,9 @@ def _inputs(study: StudyConfig, cell: Cell) -> str:
             for name in (score.scorers if score else ())
         ),
         *([canonical(cell.dynamic.model_dump(mode="json"))] if cell.dynamic else []),
+        *(
+            [canonical(study.distilled[cell.distilled].model_dump(mode="json"))]
+            if cell.distilled
+            else []
+        ),
     )

@@ -391,6 +391,7 @@ def _mean_cost(costs: Sequence[Cost]) -> Cost:
         joules=mean([each.joules for each in costs]),
         flops_share=mean([each.flops_share for each in costs]),
         restore_s=mean([each.restore_s for each in costs]),
+        set_s=mean([each.set_s for each in costs]),
     )
 
 

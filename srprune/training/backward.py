@@ -145,7 +145,10 @@ class Backward:
 
     def _draw(self, step: int, part: int) -> None:
         """Set what layers draw: a function of the step, the same for all its parts."""
-        torch.manual_seed(int(hashed(self._seed, "training.drop", step)) >> 1)
+        seed = int(hashed(self._seed, "training.drop", step)) >> 1
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device
+        if self._device.type == "cuda":
+            torch.cuda.manual_seed(seed)
         for layer in self._random:
             layer.part = (part, self._parts)
 

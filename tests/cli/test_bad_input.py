@@ -275,7 +275,7 @@ def interrupted(child: Child) -> str:
 def test_ctrl_c_ends_training_with_130_and_resume_goes_on(
     cli, refused, start, prepared, tiny, unfinished
 ):
-    job = [*tiny.train, "--set", "budget.steps=300", "--set", "checkpoints.every=10",
+    job = [*tiny.train, "--set", "budget.steps=200", "--set", "checkpoints.every=10",
            "--name", "long"]  # fmt: skip
     folder = prepared / "runs" / "long"
     child = start(*job)
@@ -294,7 +294,7 @@ def test_ctrl_c_ends_training_with_130_and_resume_goes_on(
 
 
 def test_sigterm_saves_a_checkpoint_and_resume_goes_on(cli, start, prepared, tiny, unfinished):
-    job = [*tiny.train, "--set", "budget.steps=350", "--set", "checkpoints.every=300",
+    job = [*tiny.train, "--set", "budget.steps=200", "--set", "checkpoints.every=300",
            "--name", "long"]  # fmt: skip
     folder = prepared / "runs" / "long"
     child = start(*job)

@@ -29,13 +29,14 @@ def torchrun(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
-def test_two_processes_train_the_weights_of_one(cli, prepared, tiny, tmp_path):
+def test_two_processes_train_the_weights_of_one(cli, server, prepared, tiny, tmp_path):
     job = [*tiny.train, "--set", "optimizer.name=sgd", "--set", "optimizer.lr=0.01"]
     cli(*job, "--name", "one")
-    done = torchrun(tmp_path, *job, "--name", "two")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("weights: workspace/runs/two") == 1  # one of them talks
-    assert "UserWarning" not in done.stderr
+    done = together(server, tmp_path, *job, "--name", "two")
+    assert [each.returncode for each in done] == [0, 0], [each.stderr for each in done]
+    said = "".join(each.stdout for each in done)
+    assert said.count("weights: workspace/runs/two") == 1  # one of them talks
+    assert all("UserWarning" not in each.stderr for each in done)
     one, two = (load_file(prepared / "runs" / n / "weights.safetensors") for n in ("one", "two"))
     start = load_file(prepared / "runs" / tiny.run / "weights.safetensors")
     for name, tensor in one.items():
@@ -43,14 +44,14 @@ def test_two_processes_train_the_weights_of_one(cli, prepared, tiny, tmp_path):
     assert any(not np.allclose(tensor, start[name], atol=1e-4) for name, tensor in one.items())
 
 
-def test_two_processes_give_the_scores_of_one_bit_for_bit(server, prepared, tmp_path):
+def test_two_processes_give_the_scores_of_one_bit_for_bit(prepared, tmp_path):
     table = prepared / "scores" / "mse_x2.parquet"
     alone = read_table(table, "ScoreTable")
     shutil.rmtree(prepared / "scores")
-    first, second = together(server, tmp_path, "score")
-    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
-    assert "71 patches scored" in first.stdout
-    assert second.stdout == ""
+    done = torchrun(tmp_path, "score")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("71 patches scored") == 1  # one of them talks
+    assert "UserWarning" not in done.stderr
     assert list((prepared / "scores").iterdir()) == [table]
     together_made = read_table(table, "ScoreTable")
     assert together_made[0].fingerprint == alone[0].fingerprint

@@ -26,7 +26,7 @@ def test_the_six_commands_say_what_they_did(cli, images, tiny, tmp_path, unfinis
     assert "psnr_bicubic" in said
     assert said.index("20 steps") < said.index("weights: workspace/scorers/srcnn_x2/weights")
 
-    said = cli("score", fresh=True).stdout
+    said = cli("score").stdout
     assert "71 patches scored by mse: lowest " in said
     assert "scores: workspace/scores/mse_x2.parquet" in said
 
@@ -44,7 +44,7 @@ def test_the_six_commands_say_what_they_did(cli, images, tiny, tmp_path, unfinis
     assert "this run: 36 patches, 20 steps of 2 crops = 1.1 epochs (steps matched)" in said
     assert f"weights: workspace/runs/{tiny.run}/weights.safetensors" in said
 
-    said = cli("eval", "--benchmark", "photos", fresh=True).stdout
+    said = cli("eval", "--benchmark", "photos").stdout
     assert said.startswith("protocol rgb8@1   scale x2   model fsrcnn   train set ")
     assert "mean of 4" in said
     assert "camera.png" in said

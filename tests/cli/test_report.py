@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -167,10 +165,9 @@ def test_report_of_nothing_says_what_comes_first(refused, scored, tmp_path):
     assert "Run 'srprune extract IMAGES' first." in refused("report")
 
 
-def test_report_loads_no_torch(scored):
+def test_report_loads_no_torch(start, scored):
     ask = "from srprune.cli.report import report; import sys; report.main(standalone_mode=False)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{ask}; print('torch' in sys.modules)"],
-        cwd=scored.parent, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.stdout.splitlines()[-1] == "False"
+    child = start(code=f"{ask}; print('torch' in sys.modules)", light=True)
+    out, err = child.communicate(timeout=120)
+    assert child.returncode == 0, err
+    assert out.splitlines()[-1] == "False"

@@ -92,9 +92,11 @@ def weights(workspace):
     return {p.parent.name: p.stat().st_mtime_ns for p in workspace.glob("runs/*/*.safetensors")}
 
 
-def test_a_study_runs_once_and_tells_what_it_says(study, cli):
-    workspace = study()
-    assert "0 of 6 cells" in cli("study", "status", "s.yaml").stdout
+def test_a_study_runs_once_and_tells_what_it_says(finished, cli, tmp_path):
+    workspace = write(tmp_path)
+    assert "0 of 6 cells" in cli("study", "status", "s.yaml", "-w", "empty").stdout
+    assert "3 of 6 cells" in cli("study", "status", "s.yaml").stdout
+    before = weights(workspace)
     said = cli("study", "s.yaml").stdout
     assert "6 of 6 cells" in said
     assert "# Half of four small pictures" in said
@@ -105,6 +107,7 @@ def test_a_study_runs_once_and_tells_what_it_says(study, cli):
         path.name for path in report.iterdir()
     }
     made = weights(workspace)
+    assert before.items() < made.items()
     again = cli("study", "s.yaml", "--json")
     assert weights(workspace) == made
     facts = json.loads(again.stdout)
@@ -181,15 +184,15 @@ def test_an_edit_that_makes_results_void_is_told(finished, cli, refused, tmp_pat
     assert made.items() <= weights(finished).items()  # what is still part of it is not run again
 
 
-def test_a_cell_that_diverges_is_reported_and_in_no_mean(study, cli, tmp_path):
+def test_a_cell_that_diverges_is_reported_and_in_no_mean(finished, cli, tmp_path):
     axes = {"core-set": {**STUDY["axes"]["core-set"]}}
     axes["core-set"]["des50"] = {
         "pruning.ratio": 0.5,
         "pruning.offset": 0,
         "optimizer.lr": 1e12,
     }
-    workspace = study(axes=axes, seeds=[0])
-    told = cli("study", "s.yaml", "--json")
+    workspace = write(tmp_path, axes=axes, seeds=[0])
+    told = cli("study", "s.yaml", "--json", "--edited")
     assert "no longer finite" in told.stderr or "the loss is" in told.stderr
     rows = json.loads(told.stdout)["rows"]
     des = next(row for row in rows if row["levels"] == {"core-set": "des50"})

@@ -65,7 +65,7 @@ main()
     ],
 )
 def test_after_ctrl_c_resume_is_named_where_it_is_needed(start, command, how):
-    child = start(*command, code=INTERRUPT, fresh=True)
+    child = start(*command, code=INTERRUPT, light=True)
     said = child.communicate(timeout=120)[1].strip()  # the terminal shows ^C before it
     assert said == f"Error: interrupted. Give the same command again{how} to go on."
     assert child.returncode == 130

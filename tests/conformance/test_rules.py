@@ -23,11 +23,11 @@ from srprune.selection.rule import FEATURES, Pool, Rule
 from srprune.stages.coresets import select
 from srprune.stages.extract import ImageSource, extract, read_index
 
-IN_TRAINING = [name for name in RULES if RULES.load(name).in_training]
+BEFOREHAND = [
+    name for name in RULES if not (RULES.load(name).in_training or RULES.load(name).synthesised)
+]
 every_rule = pytest.mark.parametrize("name", list(RULES))
-every_rule_of_select = pytest.mark.parametrize(
-    "name", [name for name in RULES if name not in IN_TRAINING]
-)
+every_rule_of_select = pytest.mark.parametrize("name", BEFOREHAND)
 N = 200
 
 
@@ -203,17 +203,17 @@ def test_a_budget_in_bytes_is_the_largest_that_fits(workspace: Workspace, name: 
     assert 3 * covered_pixels(index, more.patch_ids) > 60_000
 
 
-@pytest.mark.parametrize("name", IN_TRAINING)
-def test_a_rule_that_chooses_in_training_is_refused_beforehand(
+@pytest.mark.parametrize("name", [name for name in RULES if name not in BEFOREHAND])
+def test_a_rule_that_only_training_can_follow_is_refused_beforehand(
     workspace: Workspace, name: str
 ) -> None:
     """Whatever size is asked for; and nothing is written."""
     for size in ({"ratio": 0.2}, {"budget": "11"}, {"budget": "60kB"}):
         with pytest.raises(InputError) as caught:
             select(workspace, rule=name, **size)
-        assert str(caught.value) == (
-            f"rule {name} chooses while a network trains, so there is no core-set to choose "
-            f"beforehand. Train with it: srprune train --set pruning.rule={name}."
+        assert str(caught.value).startswith(f"rule {name} ")
+        assert str(caught.value).endswith(
+            f"Train with it: srprune train --set pruning.rule={name}."
         )
     assert not (workspace.root / "coresets").exists()
     with pytest.raises(InputError, match="Train with it"):

@@ -81,9 +81,8 @@ def test_scores_are_the_same_again(workspace: Workspace, method: str) -> None:
 @every_method
 def test_the_batch_does_not_change_the_scores(workspace: Workspace, method: str) -> None:
     alone = fresh_scores(workspace, method, batch=1).scores_N
-    for batch in (3, 7):
-        together = fresh_scores(workspace, method, batch=batch).scores_N
-        np.testing.assert_allclose(together, alone, rtol=1e-5)
+    together = fresh_scores(workspace, method, batch=7).scores_N  # the last batch is not full
+    np.testing.assert_allclose(together, alone, rtol=1e-5)
 
 
 @every_method

@@ -250,7 +250,7 @@ HARMLESS = (HealthCheck.function_scoped_fixture,)
 
 @DEVICES
 @pytest.mark.parametrize("count", [1, 2, 6])
-@settings(deadline=None, max_examples=30, suppress_health_check=HARMLESS)
+@settings(deadline=None, max_examples=15, suppress_health_check=HARMLESS)
 @given(steps=JUMPS, data=st.data())
 def test_reading_ahead_changes_nothing(
     noise: Noise, count: int, device: str, steps: list[int], data: st.DataObject

@@ -210,7 +210,7 @@ def test_positions_and_turns_are_uniform_and_know_nothing_of_each_other(seed: in
     """Over many patches in one epoch and over many epochs of one patch."""
     many_patches = joined(epochs_of(range(40_000), 1, seed=seed))
     one_patch = sampler([3], seed=seed, batch=200)
-    many_epochs = joined([one_patch.at(step) for step in range(100)])
+    many_epochs = joined([one_patch.at(step) for step in range(50)])
     for picks in (many_patches, many_epochs):
         seen = counts(picks.top_B, picks.left_B, picks.turn_B)
         assert seen.shape == (5, 5, 8)

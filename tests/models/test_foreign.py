@@ -128,7 +128,7 @@ def test_a_network_of_no_kind_lists_the_known_ones(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=12)  # of each network
 @pytest.mark.parametrize("model", sorted(MODELS))
 def test_senseless_shapes_are_refused_in_one_line(model: str, data: Any) -> None:
     """Names of a network, shapes of none: nothing but our own errors comes back."""

@@ -434,7 +434,7 @@ def test_names_that_would_break_the_line_do_not(tmp_path: Path) -> None:
 
 @given(data=st.data())
 @settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @pytest.mark.parametrize("model", ["edsr_baseline", "srresnet", "swinir"])
 def test_every_tensor_is_told_once(model: str, data: Any, tmp_path: Path) -> None:

@@ -24,7 +24,17 @@ VALIDATIONS = [(400, 30.125, 0.8), (800, 31.5, 0.85), (1200, 31.25, 0.86)]
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     """A folder with a log and validations."""
-    folder = tmp_path / "fsrcnn_x2__full__seed0"
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The picture of that folder."""
+    return picture(written(tmp_path_factory.mktemp("whole")))
+
+
+def written(place: Path) -> Path:
+    folder = place / "fsrcnn_x2__full__seed0"
     log(folder, list(zip(STEPS, RATES, LOSSES, strict=True)))
     validations(folder, ("step", "psnr_y", "ssim_y"), VALIDATIONS)
     return folder
@@ -146,11 +156,17 @@ def test_of_many_rows_the_mean_is_drawn_over_the_pale_rows(run: Path, figure: An
 
 
 @pytest.mark.parametrize(
-    "losses",
-    [[0.001], [0.5, 0.5], [1.02e-3, 9.8e-4], [0.5, 0.1], [0.02, 4e-4], [1.0, 3e-7]],
+    ("losses", "rate"),  # each has an axis of its own
+    [
+        ([0.001], 0.0),
+        ([0.5, 0.5], 2e-5),
+        ([1.02e-3, 9.8e-4], 1e-3),
+        ([0.5, 0.1], 0.0),
+        ([0.02, 4e-4], 2e-5),
+        ([1.0, 3e-7], 1e-3),
+    ],
     ids=str,
 )
-@pytest.mark.parametrize("rate", [0.0, 2e-5, 1e-3])
 def test_ticks_are_there_and_say_their_values(
     run: Path, figure: Any, losses: list[float], rate: float
 ) -> None:
@@ -163,24 +179,22 @@ def test_ticks_are_there_and_say_their_values(
             assert float(tick.label1.get_text()) == pytest.approx(tick.get_loc(), rel=1e-3)
 
 
-def test_same_files_same_bytes(run: Path) -> None:
-    once = picture(run)
-    assert picture(run) == once
+def test_same_files_same_bytes(run: Path, whole: bytes) -> None:
+    assert picture(run) == whole
     log(run, [(100, 1e-3, 0.5)])
-    assert picture(run) != once
+    assert picture(run) != whole
 
 
-@pytest.mark.parametrize("name", ["log.csv", "validation.csv"])
 @pytest.mark.parametrize(
     "torn",
     ["1", "1300", "1300,", "1300,2", "1300,20.5,0.", "1300,20.5,0.5,2", "1300,x,y,z\n", "1300\n",
      "1300,nan,nan,nan\n", "\n", "\0\n", "\udcff,\n"],
     ids=repr,
 )  # fmt: skip
-def test_a_damaged_row_is_passed_over(run: Path, name: str, torn: str) -> None:
-    whole = picture(run)
-    with open(run / name, "ab") as file:
-        file.write(torn.encode(errors="surrogateescape"))
+def test_a_damaged_row_is_passed_over(run: Path, whole: bytes, torn: str) -> None:
+    for name in ("log.csv", "validation.csv"):
+        with open(run / name, "ab") as file:
+            file.write(torn.encode(errors="surrogateescape"))
     assert picture(run) == whole
 
 

@@ -99,6 +99,19 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture(scope="module")
+def tab(browser: Any) -> Iterator[Any]:
+    """A tab of 1280 px, in which every test opens the page anew."""
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 860},
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    page = context.new_page()
+    page.add_init_script(SHIFTS)
+    yield page
+    context.close()
+
+
 class Seen:
     """An open page, and what went wrong on it."""
 
@@ -106,9 +119,19 @@ class Seen:
         self.page = page
         self.faults: list[str] = []
         self.requests: list[str] = []
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("console", lambda message: self.faults.append(message.text))
-        page.on("request", lambda request: self.requests.append(request.url))
+        self._listeners = {
+            "pageerror": lambda error: self.faults.append(str(error)),
+            "console": lambda message: self.faults.append(message.text),
+            "request": lambda request: self.requests.append(request.url),
+        }
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def leave(self) -> None:
+        """Hear no more of the page, which goes."""
+        self.page.goto("about:blank")
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
 
     def text(self, name: str) -> str:
         return str(self.page.text_content(f"#{name}"))
@@ -148,21 +171,17 @@ class Seen:
 
 
 @pytest.fixture
-def seen(browser: Any, file: Path) -> Iterator[Seen]:
+def seen(tab: Any, file: Path) -> Iterator[Seen]:
     """The page at 1280 px; at the end nothing may have gone wrong, moved or been fetched."""
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 860},
-        permissions=["clipboard-read", "clipboard-write"],
-    )
-    page = context.new_page()
-    page.add_init_script(SHIFTS)
-    found = Seen(page)
-    page.goto(file.as_uri())
-    page.wait_for_selector(".thumb:visible")
+    found = Seen(tab)
+    tab.emulate_media(color_scheme="light")
+    tab.mouse.move(0, 0)
+    tab.goto(file.as_uri())
+    tab.wait_for_selector(".thumb:visible")
     yield found
     found.rest()
-    shifts, harm = page.evaluate("() => [window.shifts, window.harm]")
-    context.close()
+    shifts, harm = tab.evaluate("() => [window.shifts, window.harm]")
+    found.leave()
     assert found.faults == []
     assert [url for url in found.requests if not url.startswith("blob:")] == [file.as_uri()]
     assert shifts == []

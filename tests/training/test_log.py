@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -77,9 +76,14 @@ def test_values_with_commas_are_quoted(path: Path) -> None:
 
 # --- TensorBoard --------------------------------------------------------------------------------
 
+# a process that has no tensorboard yet: what has been loaded of it before is forgotten
 WRITE = """
-import sys
+import sys, warnings
 from pathlib import Path
+for name in list(sys.modules):
+    if name.startswith(("tensorboard", "torch.utils.tensorboard", "srprune.")):
+        del sys.modules[name]
+warnings.simplefilter("error")
 {before}
 from srprune.training.log import Scalars
 assert "tensorboard" not in sys.modules or not sys.modules["tensorboard"], "loaded too early"
@@ -95,8 +99,12 @@ def attempt(folder: Path, first: int, last: int, loss: float) -> None:
         scalars.add(step, "train", {"loss": loss, "lr": 0.001})
     scalars.add(last, "validation", {"psnr_y": 30 + loss})
     scalars.close()
+
+
+def next_second() -> None:
+    """TensorBoard orders the attempts by whole seconds."""
     tick = int(time.time())
-    while int(time.time()) == tick:  # TensorBoard orders the attempts by whole seconds
+    while int(time.time()) == tick:
         time.sleep(0.02)
 
 
@@ -122,6 +130,7 @@ def test_tensorboard_drops_the_points_behind_the_checkpoint(
     tmp_path: Path, first: int, kept: list[tuple[int, float]]
 ) -> None:
     attempt(tmp_path, 0, 400, 0.5)
+    next_second()
     attempt(tmp_path, first, first + 100, 0.25)
     shown = curves(tmp_path)
     assert shown["train/loss"] == [*kept, (first + 100, 0.25)]
@@ -146,18 +155,18 @@ def test_points_are_flushed_while_the_run_goes_on(tmp_path: Path) -> None:
     ],
     ids=["absent", "broken"],
 )
-def test_without_tensorboard_nothing_is_written(tmp_path: Path, before: str) -> None:
+def test_without_tensorboard_nothing_is_written(start: Any, tmp_path: Path, before: str) -> None:
     (tmp_path / "run").mkdir()
-    command = [sys.executable, "-W", "error", "-c", WRITE.format(before=before), "run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    child = start("run", code=WRITE.format(before=before))
+    assert (child.communicate(), child.returncode) == (("", ""), 0)
     assert list((tmp_path / "run").iterdir()) == []
 
 
-def test_with_tensorboard_the_same_program_loads_it_late_and_writes(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", WRITE.format(before=""), "run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_with_tensorboard_the_same_program_loads_it_late_and_writes(
+    start: Any, tmp_path: Path
+) -> None:
+    child = start("run", code=WRITE.format(before=""))
+    assert (child.communicate(), child.returncode) == (("", ""), 0)
     assert curves(tmp_path / "run") == {"train/loss": [(100, 0.5)]}
 
 

@@ -63,6 +63,7 @@ def _lines(findings: Findings, row: Row) -> list[dict[str, Any]]:
         "joules": cost and cost.joules,
         "flops_share": cost and cost.flops_share,
         "restore_s": cost and cost.restore_s,
+        "set_s": cost and cost.set_s,
     }
     keys: list[Key | None] = list(row.findings) or [None]
     return [_rounded(facts | _figures(findings, row, key) | after) for key in keys]

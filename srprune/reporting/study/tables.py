@@ -192,7 +192,8 @@ def costs(findings: Findings) -> Table:
     joules = any(cost.joules is not None for cost in finished)
     dynamic = any(cost.flops_share is not None for cost in finished)
     names = ["patches", "MB", "steps", *["visited"] * visited, "seconds", *["kJ"] * joules]
-    names += ["FLOPs", "ms"] * dynamic
+    distilled = any(cost.set_s is not None for cost in finished)
+    names += ["FLOPs", "ms"] * dynamic + ["set, s"] * distilled
     blocks = []
     for title, rows in words.groups(findings):
         lines: list[Line] = []
@@ -209,6 +210,8 @@ def costs(findings: Findings) -> Table:
                 share, seconds = cost.flops_share, cost.restore_s
                 texts.append(NONE if share is None else f"{100 * share:.1f}%")
                 texts.append(NONE if seconds is None else f"{1000 * seconds:,.0f}")
+            if distilled:
+                texts.append(NONE if cost.set_s is None else f"{cost.set_s:,.0f}")
             lines.append((Cell(words.own_name(row, findings)), *map(Cell, texts)))
         if lines:
             blocks.append(Block(title, tuple(lines)))
@@ -216,6 +219,7 @@ def costs(findings: Findings) -> Table:
         "A seed's mean. MB: uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
         + ("; visited: patches drawn at least once" if visited else "")
         + ("; kJ: as the processor or its driver counts" if joules else "")
+        + ("; set: seconds to synthesise it, once for all seeds" if distilled else "")
         + (
             "; FLOPs: of the largest subnet's on the same tiles; ms: to restore an image"
             if dynamic

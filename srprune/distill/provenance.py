@@ -1,0 +1,213 @@
+"""DistilledSet: the images that were synthesised, and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from srprune.core.artifact import Header, read_table, write_table
+from srprune.core.errors import ArtifactError, ArtifactMismatch, ImageError, UserError
+from srprune.core.patches import PatchIndex
+from srprune.core.workspace import Workspace
+from srprune.images.decode import as_rgb, content_of, decode, list_images
+
+KIND = "DistilledSet"
+IMAGES = "images"  # folder of the images
+TABLE = "images.parquet"
+AGAIN = "Run 'srprune distill synthesise' with --restart to make the set again."
+
+
+class Sample(NamedTuple):
+    """A synthesised image.
+
+    Attributes:
+        image: its file, below ``images/``.
+        category: that was asked for.
+        number: which image of its category, counted from 0 with those that were rejected; seed,
+            category and number decide the noise that it was made from.
+        content: 32 hex digits over its pixels, as in a patch index.
+        patch_id: the training patch that it is most like.
+        mirrored: whether that patch was mirrored for it.
+        correlation: of their thumbnails.
+        psnr_db: of one against the other, RGB; infinite for a true copy.
+        near_copy: whether that is a near-copy.
+    """
+
+    image: str
+    category: int
+    number: int
+    content: str
+    patch_id: int
+    mirrored: bool
+    correlation: float
+    psnr_db: float
+    near_copy: bool
+
+
+_DTYPES: dict[str, str] = {
+    "image": "O",
+    "category": "int32",
+    "number": "int64",
+    "content": "O",
+    "patch_id": "int64",
+    "mirrored": "bool",
+    "correlation": "float64",
+    "psnr_db": "float64",
+    "near_copy": "bool",
+}
+
+
+@dataclass(frozen=True)
+class DistilledSet:
+    """All images of a synthesised set.
+
+    Attributes:
+        folder: where they are, a workspace of its own.
+        samples: sorted by file name.
+        header: ``params`` hold the settings of the synthesis, the side of the images (``size``),
+            how many each category was asked for (``counts``) and what was ``rejected``;
+            ``parents`` the patch index (``patches``), the ``generator`` and what else it was made
+            from; ``info`` the ``seconds`` that drawing took, those of all calls.
+    """
+
+    folder: Path
+    samples: tuple[Sample, ...]
+    header: Header
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of the table."""
+        return self.header.fingerprint
+
+    @property
+    def categories(self) -> npt.NDArray[np.int32]:
+        """(N,) category of each image."""
+        return np.array([sample.category for sample in self.samples], dtype=np.int32)
+
+    @property
+    def near_copies(self) -> list[Sample]:
+        """The images that are near-copies of a training patch."""
+        return [sample for sample in self.samples if sample.near_copy]
+
+    @classmethod
+    def write(
+        cls,
+        folder: Path,
+        samples: Sequence[Sample],
+        *,
+        parents: Mapping[str, str],
+        params: Mapping[str, Any],
+        made: Mapping[str, Any],
+        info: Mapping[str, Any] | None = None,
+    ) -> DistilledSet:
+        """Write the table of a folder atomically."""
+        ordered = tuple(sorted(samples))
+        columns = {
+            name: np.array([getattr(sample, name) for sample in ordered], dtype=dtype)
+            for name, dtype in _DTYPES.items()
+        }
+        header = write_table(
+            folder / TABLE, KIND, columns, parents=parents, params=params, made=made, info=info
+        )
+        return cls(folder, ordered, header)
+
+    @classmethod
+    def read(cls, folder: Path) -> DistilledSet:
+        """Read the table of a folder; the images are not looked at.
+
+        Raises:
+            MissingArtifact: there is none.
+            ArtifactError: it is damaged or of another kind.
+        """
+        path = folder / TABLE
+        header, columns = read_table(path, KIND)
+        if not all(name in columns and _fits(columns[name], name) for name in _DTYPES):
+            raise ArtifactError(f"{path} must have the columns {', '.join(_DTYPES)}. {AGAIN}")
+        rows = zip(*(columns[name].tolist() for name in _DTYPES), strict=True)
+        samples = tuple(Sample(*row) for row in rows)
+        names = [sample.image for sample in samples]
+        if not names or names != sorted(set(names)):
+            raise ArtifactError(
+                f"{path} must name each image once, sorted, and at least one. {AGAIN}"
+            )
+        return cls(folder, samples, header)
+
+
+def _fits(column: npt.NDArray[Any], name: str) -> bool:
+    """Whether a column that was read is of the kind that was written."""
+    dtype = np.dtype(_DTYPES[name])
+    return column.dtype.kind in "OU" if dtype.kind == "O" else column.dtype == dtype
+
+
+def check_folder(folder: Path) -> DistilledSet:
+    """Read a synthesised set and compare every image, and the patch index, with what was made.
+
+    Raises:
+        MissingArtifact: there is no such set, or no patch index of it.
+        ArtifactError: an image is missing, was added or changed; the message names it.
+        ArtifactMismatch: the patch index is of other images.
+    """
+    distilled = DistilledSet.read(folder)
+    check_images(folder, distilled.samples)
+    check_added(folder, distilled.samples)
+    index_path = Workspace(folder).patches
+    index = PatchIndex.read(index_path)
+    if {image.path: image.content for image in index.images} != {
+        sample.image: sample.content for sample in distilled.samples
+    }:
+        raise ArtifactMismatch(f"{index_path} is not the index of the images beside it. {AGAIN}")
+    return distilled
+
+
+def check_images(folder: Path, samples: Sequence[Sample]) -> None:
+    """Compare the pixels of images with what was written.
+
+    Args:
+        folder: of the set.
+        samples: those that must be there.
+
+    Raises:
+        ArtifactError: an image is missing or was changed; the message names it.
+    """
+    for sample in samples:
+        path = folder / IMAGES / sample.image
+        try:
+            found = content_of(as_rgb(decode(path)))
+        except ImageError as error:
+            raise ArtifactError(f"the synthesised image {path} {error}. {AGAIN}") from None
+        if found != sample.content:
+            raise ArtifactError(
+                f"the synthesised image {path} was changed after it was made. {AGAIN}"
+            )
+
+
+def check_added(folder: Path, samples: Sequence[Sample]) -> None:
+    """Refuse images that nobody synthesised.
+
+    Args:
+        folder: of the set.
+        samples: all that may be there.
+
+    Raises:
+        ArtifactError: there is another one; the message names it.
+    """
+    images = folder / IMAGES
+    try:
+        there = list_images(images)
+    except UserError as error:
+        raise ArtifactError(f"{images} is not as it was synthesised: {error} {AGAIN}") from None
+    added = sorted(set(there) - {sample.image for sample in samples})
+    if added:
+        raise ArtifactError(
+            f"{images / added[0]} was not synthesised; of such images there "
+            f"{'is 1' if len(added) == 1 else f'are {len(added)}'}. Keep them in a folder of their "
+            "own."
+        )

@@ -1,0 +1,1 @@
+"""The stages of distillation: select, categorise, finetune, synthesise."""

@@ -1,0 +1,311 @@
+"""distill finetune: a diffusion model on categorised patches, from scratch or from weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srprune.core.artifact import Header, write_text
+from srprune.core.errors import InputError
+from srprune.core.lock import exclusive
+from srprune.core.progress import Progress, silent
+from srprune.core.provenance import Stopwatch
+from srprune.core.seeding import hashed
+from srprune.core.yaml_file import dump
+from srprune.data.patches import Ids
+from srprune.data.sampler import CropSampler
+from srprune.distill.criterion import Denoising, DiffusionLoss
+from srprune.distill.denoiser import Denoiser, Noisy
+from srprune.distill.difffit import mark_difffit
+from srprune.distill.generator import read_generator_header, write_generator
+from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
+from srprune.distill.noise import Noise
+from srprune.distill.sampler import sample, start_noise
+from srprune.models.device import memory_errors, use_tf32
+from srprune.reporting.sample_grid import write_grid
+from srprune.stages.distill.autoencoder import FOLDER as AUTOENCODER
+from srprune.stages.distill.autoencoder import rgb_of, train_autoencoder
+from srprune.stages.distill.finetune_plan import FinetuneJob
+from srprune.training.checkpoints import Checkpoints
+from srprune.training.distributed import ALONE, World
+from srprune.training.loop import Validate, train
+
+SAMPLES = "samples"  # folder of a generator: grids that were drawn while it trained
+LOOKED_AT = 64  # windows whose noise is predicted at every look
+OUT_OF_MEMORY = (
+    "Lower batch, or raise compute.accumulate; on a GPU, compute.precision bf16 saves memory, too."
+)
+
+
+def finetune(
+    job: FinetuneJob,
+    *,
+    device: torch.device,
+    world: World = ALONE,
+    resume: bool = False,
+    restart: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = silent,
+) -> Header:
+    """Run a job to its end; a finished one is returned as it is.
+
+    Args:
+        job: what to train.
+        device: where.
+        world: the processes that train it together; the first one holds the folder and writes.
+        resume: go on from the checkpoint of an interrupted attempt.
+        restart: throw away what is in the folder.
+        stopping: asked after each step; True saves a checkpoint and stops.
+        progress: told after each step.
+
+    Raises:
+        InputError: an interrupted attempt is there, and neither resume nor restart was asked for;
+            or the device has too little memory.
+        ArtifactMismatch: the folder holds another generator.
+        MissingArtifact: pre-trained weights that are not there.
+        ArtifactError: pre-trained weights that are damaged, hostile or do not fit.
+        Diverged: the loss or the weights are no longer finite.
+        Stopped: ``stopping`` said so.
+    """
+    with exclusive(job.folder) if world.first else nullcontext():
+        watch = Stopwatch()
+        if not restart and (header := job.finished()):
+            world.wait()
+            return header
+        begun = job.checkpoints.files() or (job.folder / AUTOENCODER).exists()
+        if begun and not (resume or restart):
+            raise InputError(
+                f"{job.folder} holds an interrupted training. Pass --resume to go on with it, or "
+                "--restart to begin again."
+            )
+        torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+        use_tf32(job.config.compute.tf32)
+        world.wait()
+        if world.first:
+            if restart:
+                _clear(job)
+            write_text(job.folder / "config.yaml", dump(job.config))
+        world.wait()
+        with memory_errors(OUT_OF_MEMORY):
+            made = _train(job, device, world, stopping, progress)
+        if world.first:
+            denoiser, trained, latents, facts = made
+            config = job.config.model_copy(update={"network": denoiser.config})
+            params = {k: v for k, v in job.identity.items() if k != "parents"}
+            write_generator(
+                job.path,
+                trained,
+                latents,
+                parents=job.parents,
+                params={**params, "config": config.model_dump(mode="json")},
+                made={**watch.made(), "device": str(device), "processes": world.size},
+                info=facts,
+            )
+            job.checkpoints.clear()
+            _of_autoencoder(job).clear()
+        world.wait()
+        return read_generator_header(job.path)
+
+
+def _clear(job: FinetuneJob) -> None:
+    """Remove what an earlier attempt left."""
+    job.checkpoints.clear()
+    _of_autoencoder(job).clear()
+    left = [job.path, job.folder / "validation.csv"]
+    left += [*(job.folder / AUTOENCODER).glob("*.*"), *(job.folder / SAMPLES).glob("*.png")]
+    for path in left:
+        path.unlink(missing_ok=True)
+
+
+def _of_autoencoder(job: FinetuneJob) -> Checkpoints:
+    return Checkpoints(job.folder / AUTOENCODER / "checkpoints", {})
+
+
+def _train(
+    job: FinetuneJob,
+    device: torch.device,
+    world: World,
+    stopping: Callable[[], bool],
+    progress: Progress,
+) -> tuple[Denoiser, nn.Module, Latents, dict[str, Any]]:
+    """The network, what is kept of it (its average), its latents, and facts about both."""
+    config = job.config
+    torch.manual_seed(config.seed)
+    latents = _latents(job, device, world, stopping, progress)
+    side = side_of(latents, job.size, config.network.patch)
+    shape = (latents.channels, side, side)
+    make = Denoiser.pretrained if config.network.weights else Denoiser
+    torch.manual_seed(config.seed)  # not what training the autoencoder has left
+    denoiser = make(
+        config.network, side=side, channels=latents.channels, categories=job.categories
+    ).to(device)
+    share = mark_difffit(denoiser) if config.network.difffit else 1.0
+    latent_P2CHW = _encoded(job, latents, device, progress)
+    noise = Noise(config.diffusion)
+    criterion = DiffusionLoss(
+        config.terms, noise, categories=job.categories, shape=shape, world=world
+    ).to(device)
+
+    def pairs(step: int, rows: range, patch_B: Ids) -> tuple[Noisy, Denoising]:
+        flip_B = hashed(config.seed, "distill.flip", step, np.array(rows)) % np.uint64(2)
+        flip_B = flip_B * np.uint64(config.flip)
+        clean = latent_P2CHW[patch_B, flip_B.astype(np.int64)].to(device)
+        category_B = torch.from_numpy(job.labels_P[patch_B].astype(np.int64)).to(device)
+        drawn = noise.draw(config.seed, step, rows, shape, device)
+        noisy = noise.add(clean, drawn.noise_BCHW, drawn.timestep_B)
+        asked_B = category_B.masked_fill(drawn.dropped_B, denoiser.null)
+        return (
+            Noisy(noisy, drawn.timestep_B, asked_B),
+            Denoising(drawn.noise_BCHW, noisy, clean, drawn.timestep_B, category_B),
+        )
+
+    order = CropSampler(
+        np.arange(len(job.patch_ids)),
+        seed=config.seed,
+        batch=config.batch,
+        lr_patch=1,
+        lr_crop=1,
+        augment=False,
+    )
+    count = config.compute.accumulate
+    part = config.batch // (count * world.size)
+
+    now = [0]  # the step that is trained, for the names of grids
+
+    def batch_at(step: int) -> Iterator[tuple[Noisy, Denoising]]:
+        now[0] = step + 1
+        patch_B = order.at(step).patch_B
+        for number in range(world.rank * count, (world.rank + 1) * count):
+            rows = range(number * part, (number + 1) * part)
+            yield pairs(step, rows, patch_B[rows.start : rows.stop])
+
+    trained = train(
+        denoiser,
+        batch_at,
+        criterion,
+        plan=job.plan,
+        config=config,
+        checkpoints=job.checkpoints,
+        folder=job.folder,
+        device=device,
+        world=world,
+        validate=_looks(job, latents, noise, pairs, shape, now),
+        patches_at=lambda step: job.patch_ids[order.at(step).patch_B].tolist(),
+        stopping=stopping,
+        progress=lambda label, done, total, note="": progress("finetune", done, total, note),
+    )
+    facts = {
+        "parameters": sum(p.numel() for p in denoiser.parameters()),
+        "trained_share": share,
+        "autoencoder_psnr": _psnr_of(job, latents, device),
+    }
+    return denoiser, trained, latents, facts
+
+
+def _latents(
+    job: FinetuneJob,
+    device: torch.device,
+    world: World,
+    stopping: Callable[[], bool],
+    progress: Progress,
+) -> Latents:
+    """What the network works on; the small autoencoder is trained first."""
+    latents = latents_of(job.config.latents)
+    side_of(latents, job.size, job.config.network.patch)  # a fault here is cheap
+    if isinstance(latents, nn.Module):
+        latents.to(device)
+    if isinstance(latents, SmallAutoencoder):
+        latents = train_autoencoder(
+            latents,
+            job.config,
+            job.pool,
+            job.patch_ids,
+            folder=job.folder,
+            identity=job.identity,
+            device=device,
+            world=world,
+            stopping=stopping,
+            progress=progress,
+        )
+    return latents
+
+
+@torch.inference_mode()
+def _encoded(
+    job: FinetuneJob, latents: Latents, device: torch.device, progress: Progress
+) -> Tensor:
+    """(P, 2, C, H, W) float32 on the CPU: latents of all windows, and of the windows mirrored."""
+    parts: list[Tensor] = []
+    ids, batch = job.patch_ids, job.config.batch
+    for start in range(0, len(ids), batch):
+        rgb = rgb_of(job.pool.hr_patches(ids[start : start + batch]), device)
+        both = [latents.encode(each).float().cpu() for each in (rgb, rgb.flip(3))]
+        parts.append(torch.stack(both, dim=1))
+        progress("encode", min(start + batch, len(ids)), len(ids))
+    return torch.cat(parts).clone()
+
+
+def _looks(
+    job: FinetuneJob,
+    latents: Latents,
+    noise: Noise,
+    pairs: Callable[[int, range, Ids], tuple[Noisy, Denoising]],
+    shape: tuple[int, int, int],
+    now: list[int],
+) -> Validate:
+    """What is done on the way: a grid of samples, and how well noise is told in some windows."""
+    config, look = job.config, job.config.validation
+    count = min(LOOKED_AT, len(job.patch_ids))
+    patch_B = np.linspace(0, len(job.patch_ids) - 1, count).astype(np.int64)
+
+    @torch.inference_mode()
+    def measure(network: nn.Module) -> dict[str, float]:
+        assert isinstance(network, Denoiser)
+        errors = []
+        for start in range(0, count, config.batch):
+            rows = range(start, min(start + config.batch, count))
+            noisy, target = pairs(0, rows, patch_B[start : rows.stop])
+            error = (network(noisy) - target.noise_BCHW).square().mean((1, 2, 3))
+            errors.extend(error.tolist())
+        categories = torch.arange(job.categories).repeat_interleave(look.each)
+        starts = [
+            start_noise(config.seed, category, number % look.each, shape)
+            for number, category in enumerate(categories.tolist())
+        ]
+        latent = sample(
+            network,
+            noise,
+            categories_B=categories,
+            starts_BCHW=torch.stack(starts),
+            guidance=look.guidance,
+            steps=min(look.sampling_steps, noise.timesteps),
+        )
+        rgb = latents.decode(latent).clamp(0, 1).mul(255).round().byte()
+        write_grid(
+            job.folder / SAMPLES / f"step_{now[0]:06d}.png",
+            rgb.permute(0, 2, 3, 1).cpu().numpy(),
+            columns=look.each,
+        )
+        return {"noise_mse": float(np.mean(errors))}
+
+    return measure
+
+
+@torch.inference_mode()
+def _psnr_of(job: FinetuneJob, latents: Latents, device: torch.device) -> float | None:
+    """PSNR of some windows after the way there and back, dB; None for pixels."""
+    if not isinstance(latents, nn.Module):
+        return None
+    some = job.patch_ids[:: max(1, len(job.patch_ids) // LOOKED_AT)][:LOOKED_AT]
+    errors = []
+    for patch in some:
+        rgb = rgb_of(job.pool.hr_patches(np.array([patch])), device)
+        errors.append(
+            float((latents.decode(latents.encode(rgb)).clamp(0, 1) - rgb).square().mean())
+        )
+    return float(-10 * np.log10(np.mean(errors)))

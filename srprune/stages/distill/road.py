@@ -1,0 +1,116 @@
+"""The whole road of distillation: select, categorise, finetune, synthesise, what is missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from srprune.core.config import StageConfig
+from srprune.core.configs import find_config
+from srprune.core.progress import Progress, silent
+from srprune.core.workspace import Workspace
+from srprune.core.yaml_file import load
+from srprune.distill.config import DistillConfig, FinetuneConfig
+from srprune.distill.generator import FILE, read_generator_header
+from srprune.distill.provenance import DistilledSet
+from srprune.stages.distill.categorise import categorise
+from srprune.stages.distill.finetune import finetune
+from srprune.stages.distill.finetune_plan import plan_finetune
+from srprune.stages.distill.select import select
+from srprune.stages.distill.synthesise import synthesise
+
+
+@dataclass(frozen=True)
+class Road:
+    """What a synthesised set is made by, read and checked.
+
+    Attributes:
+        distill: all four steps.
+        finetune: of the diffusion model.
+    """
+
+    distill: DistillConfig
+    finetune: FinetuneConfig
+
+
+def read_road(stage: StageConfig) -> Road:
+    """Read the config of a set and that of its diffusion model.
+
+    Raises:
+        MissingArtifact: no such config.
+        ConfigError: faults of one of them.
+    """
+    distill = load(find_config(stage.config), DistillConfig, _changes(stage))
+    model = distill.finetune
+    return Road(distill, load(find_config(model.config), FinetuneConfig, _changes(model)))
+
+
+def _changes(stage: StageConfig) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in stage.set.items()]
+
+
+def distil(
+    workspace: Workspace,
+    name: str,
+    road: Road,
+    *,
+    device: torch.device,
+    stopping: Callable[[], bool] = lambda: False,
+    tell: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
+) -> DistilledSet:
+    """Make a synthesised set, or find it; what was stopped goes on.
+
+    Args:
+        workspace: holds the patches; gets core-set, categories, generator and set.
+        name: of the generator and of the set.
+        road: how.
+        device: where.
+        stopping: asked after each step of training and before each batch of images.
+        tell: told a line about each step.
+        progress: told on the way.
+
+    Raises:
+        UserError: what the four steps raise.
+    """
+    distill = road.distill
+    selection = select(workspace, distill.select, progress=progress)
+    tell(f"{len(selection.coreset):,} windows of {selection.num_patches:,}: {selection.name}")
+    groups = categorise(
+        workspace,
+        distill.categorise,
+        coreset=selection.name,
+        device=str(device),
+        progress=progress,
+    )
+    tell(f"{distill.categorise.categories} categories: {groups.name}")
+    job = plan_finetune(workspace, road.finetune, name=name, groups=groups.name)
+    finetune(job, device=device, resume=True, stopping=stopping, progress=progress)
+    tell(f"generator {name}: {job.plan.steps:,} steps")
+    made = synthesise(
+        workspace,
+        name,
+        distill.synthesise,
+        name=name,
+        device=device,
+        stopping=stopping,
+        progress=progress,
+    )
+    copies = len(made.near_copies)
+    tell(f"synthesised set {name}: {len(made):,} images, {copies} of them near-copies")
+    return made
+
+
+def seconds_of(workspace: Workspace, name: str) -> float:
+    """What a set of :func:`distil` has cost: training its generator, and sampling.
+
+    Raises:
+        MissingArtifact: there is no such set.
+    """
+    generator = read_generator_header(workspace.generator(name) / FILE)
+    folder = workspace.distilled(name)
+    made = DistilledSet.read(folder).header
+    return float(generator.made["seconds"]) + float(made.info["seconds"])

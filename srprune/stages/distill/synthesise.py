@@ -1,0 +1,385 @@
+"""synthesise: images drawn from a generator become a folder that is trained on like any other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from srprune.core.artifact import atomic_path, check_parent, read_header
+from srprune.core.config import ExtractConfig
+from srprune.core.coreset import CoreSet
+from srprune.core.errors import ArtifactError, MissingArtifact, Stopped, UserError
+from srprune.core.groups import NO_GROUP, GroupTable
+from srprune.core.lock import exclusive
+from srprune.core.patches import PatchIndex
+from srprune.core.progress import Progress, silent
+from srprune.core.provenance import Stopwatch
+from srprune.core.workspace import Workspace
+from srprune.data.patches import PatchPool
+from srprune.distill.config import SynthesiseConfig
+from srprune.distill.draws import (
+    Draw,
+    Draws,
+    Journal,
+    Rejected,
+    check_identity,
+    damaged,
+    from_record,
+    spread,
+    to_record,
+)
+from srprune.distill.generator import Generator
+from srprune.distill.guards import Copies, Nearest, blank
+from srprune.distill.provenance import (
+    IMAGES,
+    TABLE,
+    DistilledSet,
+    Sample,
+    check_added,
+    check_folder,
+    check_images,
+)
+from srprune.distill.sampler import sample, start_noise, timesteps
+from srprune.images.decode import as_rgb, content_of, decode
+from srprune.images.tensor import round_uint8
+from srprune.models.device import memory_errors
+from srprune.reporting.group_sheet import group_sheet
+from srprune.stages.extract import ImageSource, extract
+from srprune.stages.pool import open_pool
+
+JOURNAL = "drawn.jsonl"  # gone when the set is whole
+SHEET = "categories.png"
+OUT_OF_MEMORY = "Lower --batch; it changes no image but for rounding."
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def synthesise(
+    workspace: Workspace,
+    generator_name: str,
+    config: SynthesiseConfig,
+    *,
+    name: str | None = None,
+    device: torch.device,
+    reject_copies: bool = False,
+    restart: bool = False,
+    stopping: Callable[[], bool] = lambda: False,
+    progress: Progress = silent,
+) -> DistilledSet:
+    """Draw images of every category into ``distilled/NAME``, itself a workspace.
+
+    Blank images are rejected, and the next of their category is drawn instead. A set that is whole
+    is checked and returned; one that was stopped goes on, with the same images.
+
+    Args:
+        workspace: holds the patches, their groups and the generator; gets the set.
+        generator_name: of a generator that is trained.
+        config: how many images, and how they are sampled.
+        name: of the set; GENERATOR_nIMAGES__seedSEED if None.
+        device: where.
+        reject_copies: reject near-copies of training patches, too; else they are kept and named.
+        restart: throw away what an earlier call left.
+        stopping: asked before each batch; True stops with what there is.
+        progress: told after each batch.
+
+    Raises:
+        InputError: no image at all, more steps than timesteps, images that stay blank, too little
+            memory, or another process at work there.
+        MissingArtifact: patches, generator or groups are not there.
+        ArtifactMismatch: the folder holds another set, or the generator is of other patches.
+        ArtifactError: the folder was edited by hand.
+        StorageError: the disk is full; the same call goes on.
+        Stopped: ``stopping`` said so.
+    """
+    pool = open_pool(workspace, 1, with_lr=False)
+    source = workspace.generator(generator_name)
+    generator = Generator.read(source, device)
+    check_parent(
+        source,
+        generator.header,
+        "patches",
+        pool.index.fingerprint,
+        "Run 'srprune distill finetune' again, or name another --workspace.",
+    )
+    timesteps(generator.config.diffusion.timesteps, config.sampling_steps)  # or it is refused
+    counts = spread(config, len(pool), generator.categories)
+    name = name or f"{generator_name}_n{sum(counts)}__seed{config.seed}"
+    synthesis = Synthesis(workspace.distilled(name), generator, config, counts, reject_copies)
+    with exclusive(synthesis.folder):
+        if not restart and (whole := synthesis.finished()):
+            return whole
+        trained_on = _trained_on(workspace, generator, pool.index)
+        if restart:  # only now: a call that is refused keeps what the folder holds
+            synthesis.clear()
+        return synthesis.run(pool, trained_on, stopping, progress)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """One set, planned.
+
+    Attributes:
+        folder: of the set.
+        generator: draws its images.
+        config: how.
+        counts: images of each category.
+        reject_copies: whether near-copies are rejected.
+    """
+
+    folder: Path
+    generator: Generator
+    config: SynthesiseConfig
+    counts: Sequence[int]
+    reject_copies: bool
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Everything that decides the images, as plain values."""
+        return {
+            **self.config.model_dump(mode="json", exclude={"batch"}),
+            "size": self.generator.size,
+            "categories": self.generator.categories,
+            "counts": list(self.counts),
+            "reject_copies": self.reject_copies,
+        }
+
+    @property
+    def parents(self) -> dict[str, str]:
+        """Fingerprints of the generator and of what it was trained on."""
+        header = self.generator.header
+        return {**header.parents, "generator": header.fingerprint}
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {**self.params, "parents": self.parents}
+
+    @property
+    def _journal(self) -> Journal:
+        return Journal(self.folder / JOURNAL)
+
+    def clear(self) -> None:
+        """Throw away the set, and nothing else that may stand in its folder."""
+        workspace = Workspace(self.folder)
+        for folder in (self.folder / IMAGES, workspace.hr_pixels.parent):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.folder / TABLE, workspace.patches, self.folder / SHEET):
+            file.unlink(missing_ok=True)
+        self._journal.path.unlink(missing_ok=True)
+
+    def finished(self) -> DistilledSet | None:
+        """This very set, if it is whole.
+
+        Raises:
+            ArtifactMismatch: the folder holds another one.
+            ArtifactError: it was edited by hand, or holds images of unknown origin.
+        """
+        if self._journal.path.exists():
+            return None
+        if not (self.folder / TABLE).exists():
+            if (self.folder / IMAGES).exists():
+                raise ArtifactError(
+                    f"{self.folder / IMAGES} has no {TABLE} beside it, so nobody knows where its "
+                    "images come from. Choose another --name, or --restart to replace them."
+                )
+            return None
+        header = DistilledSet.read(self.folder).header
+        there = {key: value for key, value in header.params.items() if key != "rejected"}
+        check_identity(self.folder, {**there, "parents": header.parents}, self._identity)
+        return check_folder(self.folder)
+
+    def run(
+        self,
+        pool: PatchPool,
+        trained_on: npt.NDArray[np.int64],
+        stopping: Callable[[], bool],
+        progress: Progress,
+    ) -> DistilledSet:
+        """Draw what is not there yet; then write table, index and sheet.
+
+        Args:
+            pool: the patches of the generator.
+            trained_on: ids of those that it has seen.
+            stopping: asked before each batch.
+            progress: told after each batch.
+        """
+        watch = Stopwatch()
+        draws, seconds = self._gone_on()
+        batch = self.config.batch
+        if wanted := draws.next(batch):
+            copies = Copies(_patch_of(pool), trained_on, pool.index.size, progress)
+        while wanted:
+            progress("synthesise", len(draws.kept), draws.total, _note(draws))
+            if stopping():
+                raise Stopped(
+                    f"stopped with {len(draws.kept)} of {draws.total} images in {self.folder}. "
+                    "The same command goes on."
+                )
+            started = time.perf_counter()
+            with memory_errors(OUT_OF_MEMORY):
+                images = self._drawn(wanted)
+            outcomes = [
+                self._judged(draw, image, draws, copies)
+                for draw, image in zip(wanted, images, strict=True)
+            ]
+            lasted = round(time.perf_counter() - started, 3)
+            self._journal.add(to_record(outcomes, lasted))
+            seconds += lasted
+            wanted = draws.next(batch)
+        progress("synthesise", len(draws.kept), draws.total, _note(draws))
+        return self._finish(draws, seconds, watch, progress)
+
+    def _gone_on(self) -> tuple[Draws, float]:
+        """What an earlier call left, and its seconds."""
+        draws, seconds = Draws(self.counts), 0.0
+        for record in self._journal.open(self._identity):
+            try:
+                outcomes, lasted = from_record(record)
+                for outcome in outcomes:
+                    draws.add(outcome)
+            except (LookupError, TypeError, ValueError) as error:
+                raise damaged(self._journal.path) from error
+            seconds += lasted
+        check_images(self.folder, draws.kept)
+        return draws, seconds
+
+    @torch.inference_mode()
+    def _drawn(self, wanted: Sequence[Draw]) -> list[Pixels | None]:
+        """Images, (size, size, 3) each; None in place of one that is not finite."""
+        denoiser, config = self.generator.denoiser, self.config
+        shape = (denoiser.channels, denoiser.side, denoiser.side)
+        starts = [start_noise(config.seed, draw.category, draw.number, shape) for draw in wanted]
+        latent_BCHW = sample(
+            denoiser,
+            self.generator.noise,
+            categories_B=torch.tensor([draw.category for draw in wanted]),
+            starts_BCHW=torch.stack(starts),
+            guidance=config.guidance,
+            steps=config.sampling_steps,
+        )
+        rgb_BCHW = self.generator.latents.decode(latent_BCHW).float()
+        finite_B = rgb_BCHW.isfinite().flatten(1).all(dim=1).tolist()
+        pixels_BHWC = round_uint8(rgb_BCHW.nan_to_num()).permute(0, 2, 3, 1).cpu().numpy()
+        return [
+            np.ascontiguousarray(pixels) if finite else None
+            for pixels, finite in zip(pixels_BHWC, finite_B, strict=True)
+        ]
+
+    def _judged(
+        self, draw: Draw, image: Pixels | None, draws: Draws, copies: Copies
+    ) -> Sample | Rejected:
+        """Write an image that is kept; take note of any."""
+        nearest = None
+        if image is None:
+            why: str | None = "not finite"
+        elif (why := blank(image)) is None:
+            nearest = copies.nearest(image)
+            if self.reject_copies and nearest.near_copy:
+                why = "near-copy"
+        outcome: Sample | Rejected
+        if why is not None:
+            outcome = Rejected(*draw, why)
+        else:
+            assert image is not None and nearest is not None
+            outcome = self._kept(draw, image, nearest, draws.image_name(draw.category))
+        draws.add(outcome)
+        return outcome
+
+    def _kept(self, draw: Draw, image: Pixels, nearest: Nearest, name: str) -> Sample:
+        """Write an image."""
+        with atomic_path(self.folder / IMAGES / name) as temporary:
+            Image.fromarray(image).save(temporary, format="PNG", compress_level=3)
+        return Sample(
+            image=name,
+            category=draw.category,
+            number=draw.number,
+            content=content_of(image),
+            patch_id=nearest.patch_id,
+            mirrored=nearest.mirrored,
+            correlation=nearest.correlation,
+            psnr_db=nearest.psnr_db,
+            near_copy=nearest.near_copy,
+        )
+
+    def _finish(
+        self, draws: Draws, seconds: float, watch: Stopwatch, progress: Progress
+    ) -> DistilledSet:
+        """The table, the patch index with its pixels, and a picture of the categories."""
+        size = self.generator.size
+        check_added(self.folder, draws.kept)
+        distilled = DistilledSet.write(
+            self.folder,
+            draws.kept,
+            parents=self.parents,
+            params={**self.params, "rejected": draws.reasons},
+            made={**watch.made(), "device": str(next(self.generator.denoiser.parameters()).device)},
+            info={"seconds": round(seconds, 3), "batch": self.config.batch},
+        )
+        extract(
+            ImageSource.find(str(self.folder / IMAGES)),
+            ExtractConfig(size=size, stride=size),
+            Workspace(self.folder),
+            workers=os.cpu_count() or 1,
+            progress=progress,
+        )
+        group_sheet(
+            lambda i: as_rgb(decode(self.folder / IMAGES / distilled.samples[i].image)),
+            distilled.categories,
+            self.folder / SHEET,
+            title=f"{self.folder.name}: synthesised images of each category",
+        )
+        self._journal.path.unlink()
+        return distilled
+
+
+def _note(draws: Draws) -> str:
+    return f"{len(draws.rejected)} rejected" if draws.rejected else ""
+
+
+def _patch_of(pool: PatchPool) -> Callable[[int], Pixels]:
+    """What gives a whole HR patch."""
+    return lambda i: pool.hr_crop(i, 0, 0, pool.index.size)
+
+
+def _trained_on(
+    workspace: Workspace, generator: Generator, index: PatchIndex
+) -> npt.NDArray[np.int64]:
+    """Ids of the patches that a generator was trained on: those of its core-set with a group."""
+    parents, remedy = generator.header.parents, "Make it again, or fine-tune the generator anew."
+    groups = _by_fingerprint(
+        workspace.groups("any").parent, parents.get("groups", ""), f"groups. {remedy}"
+    )
+    grouped_N = GroupTable.read(groups, patches=index.fingerprint).labels_N != NO_GROUP
+    ids = np.flatnonzero(grouped_N)
+    if "coreset" in parents:
+        coreset = _by_fingerprint(
+            workspace.coreset("any").parent, parents["coreset"], f"core-set. {remedy}"
+        )
+        ids = np.intersect1d(ids, CoreSet.read(coreset, patches=index.fingerprint).patch_ids)
+    return ids
+
+
+def _by_fingerprint(folder: Path, fingerprint: str, what: str) -> Path:
+    """The table of a folder that has a fingerprint, whatever its name is now.
+
+    Raises:
+        MissingArtifact: none has.
+    """
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            if read_header(path).fingerprint == fingerprint:
+                return path
+        except UserError:  # another one may do
+            continue
+    raise MissingArtifact(
+        f"{folder} no longer holds what the generator was trained on, {fingerprint} as its {what}"
+    )
