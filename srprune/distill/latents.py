@@ -14,6 +14,7 @@ from srprune.distill.optional import needs_diffusers
 from srprune.distill.weight_folder import CONFIG, read_weight_folder
 
 DISTURBANCE = 0.05  # noise on latents of unit spread while the small autoencoder learns
+EPS = 1e-12
 TRACKING = 0.01  # share of a batch in the running mean and spread of its latents
 
 
@@ -77,7 +78,8 @@ class SmallAutoencoder(nn.Module):
         blocks = (1, *(2,) * (levels - 1))
         self.encoder = EncoderTiny(3, config.channels, blocks, widths, "relu")
         self.decoder = DecoderTiny(config.channels, 3, blocks[::-1], widths, 2, "relu", "nearest")
-        self.spread = nn.BatchNorm2d(config.channels, affine=False, momentum=TRACKING)
+        # a fresh encoder's latents are so small that the usual eps would decide their spread
+        self.spread = nn.BatchNorm2d(config.channels, EPS, affine=False, momentum=TRACKING)
 
     def forward(self, rgb_BCHW: Tensor) -> Tensor:
         """There and back: RGB in [0, 1] to RGB."""

@@ -1,0 +1,127 @@
+"""Pixels, the small autoencoder and a pre-trained one: there and back, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers")
+
+import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import load_file, save_file
+
+from srprune.core.errors import ArtifactError, InputError, MissingArtifact
+from srprune.distill.config import LatentsConfig
+from srprune.distill.latents import PixelLatents, SmallAutoencoder, VaeLatents, latents_of, side_of
+
+RGB = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def folder_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny SD-VAE, as diffusers keeps it."""
+    torch.manual_seed(0)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+    )
+    folder = tmp_path_factory.mktemp("made") / "vae"
+    vae.save_pretrained(folder)
+    return folder
+
+
+def test_pixels_come_back_exactly() -> None:
+    latents = PixelLatents()
+    assert torch.equal(latents.decode(latents.encode(RGB)), (2 * RGB - 1 + 1) / 2)
+    assert latents.encode(torch.tensor([[[[0.0]], [[0.5]], [[1.0]]]])).flatten().tolist() == [
+        -1, 0, 1,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_the_small_autoencoder_has_the_sizes_that_are_asked_for(factor: int) -> None:
+    config = LatentsConfig(kind="small", factor=factor, channels=5, width=8)
+    latents = latents_of(config)
+    assert isinstance(latents, SmallAutoencoder)
+    latents.eval()
+    latent = latents.encode(RGB)
+    assert latent.shape == (2, 5, 16 // factor, 16 // factor)
+    assert latents.decode(latent).shape == RGB.shape
+    assert not latent.requires_grad
+    torch.testing.assert_close(latents(RGB), latents.decode(latent))
+
+
+def test_its_latents_have_unit_spread_once_it_has_seen_images() -> None:
+    latents = SmallAutoencoder(LatentsConfig(kind="small", factor=2, channels=3, width=8))
+    latents.train()
+    latents.spread.momentum = 0.1  # to be there sooner
+    for _ in range(200):
+        latents(RGB)
+    latents.eval()
+    spread = latents.encode(RGB).flatten(2).transpose(0, 1).flatten(1).std(dim=1)
+    torch.testing.assert_close(spread, torch.ones(3), rtol=0.1, atol=0)
+
+
+def test_a_pretrained_one_is_what_diffusers_makes_of_it(folder_once: Path) -> None:
+    latents = VaeLatents(str(folder_once))
+    assert (latents.channels, latents.factor) == (4, 2)
+    vae = AutoencoderKL.from_pretrained(folder_once).eval()
+    with torch.no_grad():
+        expected = vae.encode(2 * RGB - 1).latent_dist.mean * 0.18215
+        back = vae.decode(expected / 0.18215).sample
+    torch.testing.assert_close(latents.encode(RGB), expected)
+    torch.testing.assert_close(latents.decode(expected), (back + 1) / 2)
+    assert not any(each.requires_grad for each in latents.parameters())
+
+
+def test_names_of_the_time_of_sd_vae_are_understood(folder_once: Path, tmp_path: Path) -> None:
+    """Its attention was called query, key, value and proj_attn."""
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    tensors = load_file(folder_once / "diffusion_pytorch_model.safetensors")
+    for name in list(tensors):
+        for new, former in old.items():
+            if f".attentions.0.{new}." in name:
+                tensors[name.replace(new, former)] = tensors.pop(name)
+    assert any("proj_attn" in name for name in tensors)
+    save_file(tensors, tmp_path / "diffusion_pytorch_model.safetensors")
+    (tmp_path / "config.json").write_text((folder_once / "config.json").read_text())
+    former, now = VaeLatents(str(tmp_path)), VaeLatents(str(folder_once))
+    assert torch.equal(former.encode(RGB), now.encode(RGB))
+
+
+class Hostile:
+    """What a pickle may hold; read without care it would run."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("true",)
+
+
+def test_faults_of_a_folder_are_one_line(folder_once: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingArtifact, match=r"there is no folder .* of pre-trained weights"):
+        VaeLatents(str(tmp_path / "nowhere"))
+    config = json.loads((folder_once / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MissingArtifact, match="holds no pre-trained vae"):
+        VaeLatents(str(tmp_path))
+    torch.save({"weight": Hostile()}, tmp_path / "diffusion_pytorch_model.bin")
+    with pytest.raises(ArtifactError, match="could run code of its own"):
+        VaeLatents(str(tmp_path))
+    (tmp_path / "diffusion_pytorch_model.bin").unlink()
+    tensors = load_file(folder_once / "diffusion_pytorch_model.safetensors")
+    save_file(tensors, tmp_path / "diffusion_pytorch_model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(config | {"latent_channels": 6}))
+    with pytest.raises(ArtifactError, match=r"does not fit the autoencoder that its config\.json"):
+        VaeLatents(str(tmp_path))
+
+
+def test_windows_are_cut_into_whole_tokens() -> None:
+    assert side_of(PixelLatents(), 48, 4) == 48
+    with pytest.raises(InputError, match=r"48 px cannot be cut into tokens of 5 px.*such as 45\."):
+        side_of(PixelLatents(), 48, 5)
