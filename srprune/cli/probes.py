@@ -48,6 +48,8 @@ OPTIONAL = (
     Optional("spandrel", "spandrel", "interop", "models of other programs as spandrel:FILE"),
     Optional("tensorboard", "tensorboard", "log", "curves of a run while it trains"),
     Optional("scikit-learn", "sklearn", "select", "the rule clustered"),
+    Optional("diffusers", "diffusers", "distill", "training images synthesised by diffusion"),
+    Optional("open_clip", "open_clip", "distill", "features of CLIP for their categories"),
     Optional("lmdb", "lmdb", "export", "LMDB databases for BasicSR"),
     Optional("imagecodecs", "imagecodecs", "fast", "plain PNG files decoded in half the time"),
     Optional("ray", "ray", "ray", "scoring on a cluster"),

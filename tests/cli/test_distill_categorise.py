@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from srprune.cli.distill_categorise import categorise
+from srprune.cli.main import cli as cli_group
 from srprune.core.config import ExtractConfig
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import (
@@ -49,7 +49,9 @@ def coreset(workspace: Workspace) -> str:
 def run(workspace: Workspace, *arguments: object) -> str:
     """Call the command; errors come through."""
     words = [*map(str, arguments), "--workspace", str(workspace.root)]
-    done = CliRunner().invoke(categorise, words, standalone_mode=False, catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli_group, ["distill", "categorise", *words], standalone_mode=False, catch_exceptions=False
+    )
     return done.stdout
 
 

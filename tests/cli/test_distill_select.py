@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from srprune.cli.distill_select import select
+from srprune.cli.main import cli as cli_group
 from srprune.core.artifact import read_header
 from srprune.core.config import ExtractConfig
 from srprune.core.coreset import CoreSet
@@ -35,7 +35,9 @@ def workspace(images: Path, tmp_path: Path) -> Workspace:
 def run(workspace: Workspace, *arguments: object) -> str:
     """Call the command; errors come through."""
     words = [*map(str, arguments), "--workspace", str(workspace.root)]
-    done = CliRunner().invoke(select, words, standalone_mode=False, catch_exceptions=False)
+    done = CliRunner().invoke(
+        cli_group, ["distill", "select", *words], standalone_mode=False, catch_exceptions=False
+    )
     return done.stdout
 
 
@@ -53,7 +55,11 @@ def test_windows_below_a_threshold_are_a_core_set(workspace: Workspace) -> None:
     mse_N = np.array([round_trip_mse(np.ascontiguousarray(crop)) for crop in crops])
     table = ScoreTable.read(workspace.scores("round_trip_x4"), patches=index.fingerprint)
     assert table.scores_N.tolist() == mse_N.tolist()
-    assert table.header.params == {"method": "round_trip", "scale": 4}
+    assert table.header.params == {
+        "method": "round_trip",
+        "scale": 4,
+        "made_by": "srprune distill select",
+    }
     below = np.flatnonzero(psnr_of(mse_N) < 33)
     coreset = CoreSet.read(workspace.coreset(NAME), patches=index.fingerprint)
     assert 0 < len(below) < len(index) and np.array_equal(coreset.patch_ids, below)

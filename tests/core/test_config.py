@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,20 @@ from srprune.core.config import (
     PruningConfig,
     RunConfig,
     ScheduleConfig,
+    StageConfig,
     Strict,
     TrainConfig,
 )
 from srprune.core.configs import find_config, known_configs
 from srprune.core.errors import ConfigError
 from srprune.core.yaml_file import dump, load, parse
+from srprune.distill.config import DistillConfig, FinetuneConfig
 from srprune.models import MODELS
 from srprune.scoring import SCORERS
 from srprune.selection import RULES
 
 FOLDER = Path(__file__).parents[2] / "configs"
 FILES = sorted(FOLDER.glob("*.yaml"))
-OF_RUNS = ("demo", "first_numbers_")
 TRAIN = "model: srcnn\nbudget: {steps: 10}\n"
 RUN = "images: photos\ntrain: {config: fsrcnn_x2.yaml}\narms: {full: {ratio: 1}}\n"
 MODELS_OF_CONFIGS = [
@@ -39,8 +41,25 @@ MODELS_OF_CONFIGS = [
 ]
 
 
-def is_run(file: Path) -> bool:
-    return file.stem.startswith(OF_RUNS)
+# A key that only files of a kind have
+KINDS: dict[str, type[BaseModel]] = {
+    "model": TrainConfig,
+    "arms": RunConfig,
+    "latents": FinetuneConfig,
+    "synthesise": DistillConfig,
+}
+
+
+def kind_of(file: Path) -> type[BaseModel]:
+    return next(kind for key, kind in KINDS.items() if f"\n{key}:" in file.read_text())
+
+
+def settings(stage: StageConfig) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in stage.set.items()]
+
+
+def of(kind: type[BaseModel]) -> list[Path]:
+    return [file for file in FILES if kind_of(file) is kind]
 
 
 def faults(text: str, *overrides: str, model: type[BaseModel] = TrainConfig) -> str:
@@ -52,19 +71,19 @@ def faults(text: str, *overrides: str, model: type[BaseModel] = TrainConfig) -> 
 # --- files ---
 
 
-def test_there_are_files_of_both_kinds() -> None:
-    assert any(map(is_run, FILES)) and not all(map(is_run, FILES))
+def test_there_are_files_of_all_kinds() -> None:
+    assert {kind_of(file) for file in FILES} == set(KINDS.values())
     assert {file.name for file in FILES} <= set(known_configs())
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_file_loads_and_survives_a_dump(file: Path) -> None:
-    model = RunConfig if is_run(file) else TrainConfig
+    model = kind_of(file)
     loaded = load(file, model)
     assert parse(dump(loaded), model, "dump.yaml") == loaded
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if not is_run(f)], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", of(TrainConfig), ids=lambda file: file.name)
 def test_names_in_training_files_are_known(file: Path) -> None:
     loaded = load(file, TrainConfig)
     assert loaded.model in MODELS and loaded.pruning.rule in RULES
@@ -72,15 +91,18 @@ def test_names_in_training_files_are_known(file: Path) -> None:
     assert f"x{loaded.scale}" in file.stem or file.stem == "srcnn"
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if is_run(f)], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", of(RunConfig), ids=lambda file: file.name)
 def test_stages_of_a_run_load_with_what_is_set(file: Path) -> None:
     run = load(file, RunConfig)
     for stage in (run.pretrain, run.train):
-        overrides = [f"{key}={'null' if v is None else v}" for key, v in stage.set.items()]
-        loaded = load(find_config(stage.config), TrainConfig, overrides)
+        loaded = load(find_config(stage.config), TrainConfig, settings(stage))
         assert loaded.scale == run.scale
     assert all(arm.rule in RULES for arm in run.arms.values())
     assert next(iter(run.arms.values())).ratio == 1
+    for name, stage in run.distilled.items():
+        distill = load(find_config(stage.config), DistillConfig, settings(stage))
+        load(find_config(distill.finetune.config), FinetuneConfig, settings(distill.finetune))
+        assert any(arm.args.get("set") == name for arm in run.arms.values())
 
 
 # --- rules ---

@@ -50,11 +50,7 @@ CROPS = {  # LR px at x2, x3 and x4
 RECIPES = [f"{model}_x{scale}" for model in PUBLISHED for scale in (2, 3, 4)]
 
 
-def is_run(file: Path) -> bool:
-    return "arms:" in file.read_text()
-
-
-TRAININGS = sorted(file.stem for file in FOLDER.glob("*.yaml") if not is_run(file))
+TRAININGS = sorted(file.stem for file in FOLDER.glob("*.yaml") if "\nmodel:" in file.read_text())
 
 
 def config(stem: str) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -15,12 +15,9 @@ from srprune.core.errors import InputError
 from srprune.core.lock import exclusive
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
-from srprune.core.seeding import hashed
 from srprune.core.yaml_file import dump
-from srprune.data.patches import Ids
-from srprune.data.sampler import CropSampler
-from srprune.distill.criterion import Denoising, DiffusionLoss
-from srprune.distill.denoiser import Denoiser, Noisy
+from srprune.distill.criterion import DiffusionLoss
+from srprune.distill.denoiser import Denoiser
 from srprune.distill.difffit import mark_difffit
 from srprune.distill.generator import read_generator_header, write_generator
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
@@ -30,6 +27,7 @@ from srprune.models.device import memory_errors, use_tf32
 from srprune.reporting.sample_grid import write_grid
 from srprune.stages.distill.autoencoder import FOLDER as AUTOENCODER
 from srprune.stages.distill.autoencoder import rgb_of, train_autoencoder
+from srprune.stages.distill.batches import WindowBatches
 from srprune.stages.distill.finetune_plan import FinetuneJob
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
@@ -138,7 +136,6 @@ def _train(
     torch.manual_seed(config.seed)
     latents = _latents(job, device, world, stopping, progress)
     side = side_of(latents, job.size, config.network.patch)
-    shape = (latents.channels, side, side)
     make = Denoiser.pretrained if config.network.weights else Denoiser
     torch.manual_seed(config.seed)  # not what training the autoencoder has left
     denoiser = make(
@@ -147,46 +144,13 @@ def _train(
     share = mark_difffit(denoiser) if config.network.difffit else 1.0
     latent_P2CHW = _encoded(job, latents, device, progress)
     noise = Noise(config.diffusion)
+    batches = WindowBatches(job, latent_P2CHW, noise, denoiser.null, world, device)
     criterion = DiffusionLoss(
-        config.terms, noise, categories=job.categories, shape=shape, world=world
+        config.terms, noise, categories=job.categories, shape=batches.shape, world=world
     ).to(device)
-
-    def pairs(step: int, rows: range, patch_B: Ids) -> tuple[Noisy, Denoising]:
-        flip_B = hashed(config.seed, "distill.flip", step, np.array(rows)) % np.uint64(2)
-        flip_B = flip_B * np.uint64(config.flip)
-        clean = latent_P2CHW[patch_B, flip_B.astype(np.int64)].to(device)
-        category_B = torch.from_numpy(job.labels_P[patch_B].astype(np.int64)).to(device)
-        drawn = noise.draw(config.seed, step, rows, shape, device)
-        noisy = noise.add(clean, drawn.noise_BCHW, drawn.timestep_B)
-        asked_B = category_B.masked_fill(drawn.dropped_B, denoiser.null)
-        return (
-            Noisy(noisy, drawn.timestep_B, asked_B),
-            Denoising(drawn.noise_BCHW, noisy, clean, drawn.timestep_B, category_B),
-        )
-
-    order = CropSampler(
-        np.arange(len(job.patch_ids)),
-        seed=config.seed,
-        batch=config.batch,
-        lr_patch=1,
-        lr_crop=1,
-        augment=False,
-    )
-    count = config.compute.accumulate
-    part = config.batch // (count * world.size)
-
-    now = [0]  # the step that is trained, for the names of grids
-
-    def batch_at(step: int) -> Iterator[tuple[Noisy, Denoising]]:
-        now[0] = step + 1
-        patch_B = order.at(step).patch_B
-        for number in range(world.rank * count, (world.rank + 1) * count):
-            rows = range(number * part, (number + 1) * part)
-            yield pairs(step, rows, patch_B[rows.start : rows.stop])
-
     trained = train(
         denoiser,
-        batch_at,
+        batches.at,
         criterion,
         plan=job.plan,
         config=config,
@@ -194,8 +158,8 @@ def _train(
         folder=job.folder,
         device=device,
         world=world,
-        validate=_looks(job, latents, noise, pairs, shape, now),
-        patches_at=lambda step: job.patch_ids[order.at(step).patch_B].tolist(),
+        validate=_looks(job, latents, batches),
+        patches_at=batches.patches_at,
         stopping=stopping,
         progress=lambda label, done, total, note="": progress("finetune", done, total, note),
     )
@@ -250,18 +214,11 @@ def _encoded(
     return torch.cat(parts).clone()
 
 
-def _looks(
-    job: FinetuneJob,
-    latents: Latents,
-    noise: Noise,
-    pairs: Callable[[int, range, Ids], tuple[Noisy, Denoising]],
-    shape: tuple[int, int, int],
-    now: list[int],
-) -> Validate:
+def _looks(job: FinetuneJob, latents: Latents, batches: WindowBatches) -> Validate:
     """What is done on the way: a grid of samples, and how well noise is told in some windows."""
-    config, look = job.config, job.config.validation
+    config, look, noise = job.config, job.config.validation, batches.noise
     count = min(LOOKED_AT, len(job.patch_ids))
-    patch_B = np.linspace(0, len(job.patch_ids) - 1, count).astype(np.int64)
+    places_B = np.linspace(0, len(job.patch_ids) - 1, count).astype(np.int64)
 
     @torch.inference_mode()
     def measure(network: nn.Module) -> dict[str, float]:
@@ -269,12 +226,12 @@ def _looks(
         errors = []
         for start in range(0, count, config.batch):
             rows = range(start, min(start + config.batch, count))
-            noisy, target = pairs(0, rows, patch_B[start : rows.stop])
+            noisy, target = batches.pairs(0, rows, places_B[start : rows.stop])
             error = (network(noisy) - target.noise_BCHW).square().mean((1, 2, 3))
             errors.extend(error.tolist())
         categories = torch.arange(job.categories).repeat_interleave(look.each)
         starts = [
-            start_noise(config.seed, category, number % look.each, shape)
+            start_noise(config.seed, category, number % look.each, batches.shape)
             for number, category in enumerate(categories.tolist())
         ]
         latent = sample(
@@ -287,7 +244,7 @@ def _looks(
         )
         rgb = latents.decode(latent).clamp(0, 1).mul(255).round().byte()
         write_grid(
-            job.folder / SAMPLES / f"step_{now[0]:06d}.png",
+            job.folder / SAMPLES / f"step_{batches.step + 1:06d}.png",
             rgb.permute(0, 2, 3, 1).cpu().numpy(),
             columns=look.each,
         )
