@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
 
-from srprune.core.names import unknown
+from srprune.cli.lazy_group import LazyGroup
 
 # In the order of the road.
 COMMANDS = {
@@ -17,24 +15,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in the order of the road."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
-        if cmd_name not in COMMANDS:
-            raise click.UsageError(str(unknown("command", cmd_name, COMMANDS)), ctx)
-        module, attribute = COMMANDS[cmd_name].split(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
-
-
-@click.group(cls=LazyGroup)
+@click.group(cls=LazyGroup, lazy=COMMANDS)
 def distill() -> None:
     """Synthesise training images by diffusion, in place of choosing some (Cho et al. 2025).
 

@@ -10,15 +10,14 @@ import errno
 import os
 import sys
 import traceback
-from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
 from srprune.cli import completion
 from srprune.cli.completion import PROGRAM
+from srprune.cli.lazy_group import LazyGroup
 from srprune.core.errors import SrpruneError
-from srprune.core.names import unknown
 from srprune.core.provenance import version
 
 INTERRUPTED = 130
@@ -61,23 +60,8 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in the order of the pipeline."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
-        if cmd_name not in COMMANDS:
-            raise click.UsageError(str(unknown("command", cmd_name, COMMANDS)), ctx)
-        module, attribute = COMMANDS[cmd_name].split(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        if ctx.resilient_parsing:  # a shell asks what fits behind the cursor
-            completion.know_names(command)
-        return command
+class Program(LazyGroup):
+    """All commands."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; where nobody reads on, as in '| head -1', end without a word."""
@@ -88,7 +72,7 @@ class LazyGroup(click.Group):
             return UNREAD
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Program, lazy=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="srprune")
 def cli() -> None:
     """Dataset pruning for image super-resolution (SR).

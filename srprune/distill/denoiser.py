@@ -129,13 +129,14 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Noisy) -> Tensor:
         """(B, C, H, W), the noise in noisy latents."""
+        predicted_BCHW: Tensor
         (predicted_BCHW,) = self.transformer(
             noisy.latent_BCHW,
             timestep=noisy.timestep_B,
             class_labels=noisy.category_B,
             return_dict=False,
         )
-        return predicted_BCHW  # type: ignore[no-any-return]
+        return predicted_BCHW
 
     def _load(self, held: WeightFolder, classes: int, outputs: int) -> None:
         """Take over the tensors of a folder, of which the table and the last layer have more rows.

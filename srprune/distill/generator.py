@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from srprune.core.artifact import FORMAT, Header, atomic_path, fingerprint
+from srprune.core.artifact import FORMAT, Header, fingerprint
 from srprune.core.errors import ArtifactError, MissingArtifact
+from srprune.core.weights import KEY
 from srprune.distill.config import FinetuneConfig
 from srprune.distill.denoiser import Denoiser
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
 from srprune.distill.noise import Noise
+from srprune.models.build import save_tensors
 from srprune.models.weight_files import check_finite
 
 FILE = "generator.safetensors"
 KIND = "Generator"
-KEY = "srprune"  # in the metadata of the safetensors file
 _DENOISER, _LATENTS = "denoiser.", "latents."
 
 
@@ -88,8 +89,7 @@ class Generator:
         if isinstance(latents, SmallAutoencoder):
             own[_LATENTS] = latents
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = load_file(path)
         except SafetensorError as error:
             raise ArtifactError(f"{path} is damaged ({error}).") from error
         check_finite(path, tensors)
@@ -134,18 +134,8 @@ def write_generator(
     tensors = _named(denoiser, _DENOISER)
     if isinstance(latents, SmallAutoencoder):
         tensors |= _named(latents, _LATENTS)
-    header = Header(
-        kind=KIND,
-        fingerprint=_fingerprint(parents, params, tensors),
-        parents=dict(parents),
-        params=dict(params),
-        made=dict(made),
-        info=dict(info),
-    )
-    content = save(tensors, metadata={KEY: json.dumps(asdict(header))})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
-    return header
+    in_order = {name: tensors[name] for name in sorted(tensors)}
+    return save_tensors(path, KIND, in_order, parents=parents, params=params, made=made, info=info)
 
 
 def read_generator_header(path: Path) -> Header:
@@ -175,8 +165,7 @@ def read_generator_header(path: Path) -> Header:
 
 
 def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
-    state = module.state_dict().items()
-    return {prefix + name: tensor.detach().cpu().contiguous() for name, tensor in state}
+    return {prefix + name: tensor for name, tensor in module.state_dict().items()}
 
 
 def _fingerprint(

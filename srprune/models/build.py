@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from srprune.core.artifact import Header, atomic_path, fingerprint
 from srprune.core.errors import ArtifactError, InputError
@@ -109,11 +109,36 @@ def save_weights(
         made: who made it.
         info: facts that do not count, such as the contents of its training images.
     """
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    tensors = network.state_dict()
+    return save_tensors(path, KIND, tensors, parents=parents, params=params, made=made, info=info)
+
+
+def save_tensors(
+    path: Path,
+    kind: str,
+    tensors: Mapping[str, Tensor],
+    *,
+    parents: Mapping[str, str],
+    params: Mapping[str, Any],
+    made: Mapping[str, Any],
+    info: Mapping[str, Any],
+) -> Header:
+    """Write tensors with a header atomically.
+
+    Args:
+        path: a ``.safetensors`` file.
+        kind: of the artifact.
+        tensors: by name, on any device; their order counts in the fingerprint.
+        parents: of the header, as the others.
+        params: likewise.
+        made: likewise.
+        info: likewise.
+    """
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     columns = {name: tensor.numpy() for name, tensor in tensors.items()}
     header = Header(
-        kind=KIND,
-        fingerprint=fingerprint(KIND, parents, params, columns),
+        kind=kind,
+        fingerprint=fingerprint(kind, parents, params, columns),
         parents=dict(parents),
         params=dict(params),
         made=dict(made),

@@ -23,6 +23,7 @@ from srprune.distill.generator import read_generator_header, write_generator
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
+from srprune.images.tensor import round_uint8
 from srprune.models.device import memory_errors, use_tf32
 from srprune.reporting.sample_grid import write_grid
 from srprune.stages.distill.autoencoder import FOLDER as AUTOENCODER
@@ -203,13 +204,16 @@ def _latents(
 def _encoded(
     job: FinetuneJob, latents: Latents, device: torch.device, progress: Progress
 ) -> Tensor:
-    """(P, 2, C, H, W) float32 on the CPU: latents of all windows, and of the windows mirrored."""
+    """(P, 2, C, H, W) float32 on the CPU: latents of all windows, and of the windows mirrored.
+
+    Without flips the second dimension is 1.
+    """
     parts: list[Tensor] = []
     ids, batch = job.patch_ids, job.config.batch
     for start in range(0, len(ids), batch):
         rgb = rgb_of(job.pool.hr_patches(ids[start : start + batch]), device)
-        both = [latents.encode(each).float().cpu() for each in (rgb, rgb.flip(3))]
-        parts.append(torch.stack(both, dim=1))
+        ways = [rgb, rgb.flip(3)] if job.config.flip else [rgb]
+        parts.append(torch.stack([latents.encode(each).float().cpu() for each in ways], dim=1))
         progress("encode", min(start + batch, len(ids)), len(ids))
     return torch.cat(parts).clone()
 
@@ -242,7 +246,7 @@ def _looks(job: FinetuneJob, latents: Latents, batches: WindowBatches) -> Valida
             guidance=look.guidance,
             steps=min(look.sampling_steps, noise.timesteps),
         )
-        rgb = latents.decode(latent).clamp(0, 1).mul(255).round().byte()
+        rgb = round_uint8(latents.decode(latent))
         write_grid(
             job.folder / SAMPLES / f"step_{batches.step + 1:06d}.png",
             rgb.permute(0, 2, 3, 1).cpu().numpy(),
