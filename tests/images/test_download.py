@@ -160,6 +160,13 @@ def endless(handler: Handler) -> None:
         handler.wfile.write(bytes(100_000))
 
 
+def silent_at_the_end(handler: Handler) -> None:
+    handler.begin()
+    handler.wfile.write(handler.body())
+    handler.wfile.flush()
+    time.sleep(1.5)  # longer than a client waits
+
+
 def says(status: int, **headers: object) -> Callable[[Handler], None]:
     return lambda handler: handler.begin(status, Content_Length=0, **headers)
 
@@ -211,7 +218,9 @@ def get(wanted: Wanted, part: Path) -> str:
 # --- fetching -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("act", [serve, chunked, without_length], ids=lambda act: act.__name__)
+@pytest.mark.parametrize(
+    "act", [serve, chunked, without_length, silent_at_the_end], ids=lambda act: act.__name__
+)
 def test_a_file_comes_whole_whether_its_length_is_told_or_not(server, part, act):
     server.acts = [act]
     assert get(server.wanted(), part) == hashlib.sha256(BODY).hexdigest()
@@ -369,8 +378,17 @@ def test_a_file_of_another_length_is_refused_at_once(server, part, longer):
     assert not part.exists()
 
 
-def test_an_endless_answer_is_cut(server, part):
-    server.acts = [endless]
+def exactly_then_more(handler: Handler) -> None:
+    handler.begin()
+    handler.wfile.write(handler.body())
+    handler.wfile.flush()
+    time.sleep(0.2)  # a read of its own ends where the file should
+    handler.wfile.write(b"more")
+
+
+@pytest.mark.parametrize("act", [endless, exactly_then_more])
+def test_an_endless_answer_is_cut(server, part, act):
+    server.acts = [act]
     with pytest.raises(InputError, match="more than the expected 300,000 bytes came"):
         get(server.wanted(), part)
     assert not part.exists()

@@ -255,11 +255,15 @@ def _copy(
     """Write what comes until the file is whole; every byte that came stays."""
     have, label = start, _label(part)
     since, then = time.monotonic(), have
-    while have < wanted.size:
+    while have <= wanted.size:  # the last read finds the end, or what is too much
         try:
             chunk = answer.read1(CHUNK)  # what is there: read() would wait for all of CHUNK
         except (OSError, http.client.HTTPException) as error:
+            if have == wanted.size:
+                break  # whole, though the server did not say so
             raise _unreachable(wanted, error) from None
+        if not chunk and have == wanted.size:
+            break
         if not chunk:
             raise _Broken(f"the connection ended after {have:,} of {wanted.size:,} bytes")
         chunk = chunk[: wanted.size - have + 1]
