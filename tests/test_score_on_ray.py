@@ -29,17 +29,18 @@ cluster.add_node(num_cpus=1)
 cluster.wait_for_nodes()
 ray.init(address=cluster.address, log_to_driver=False)
 assert len([node for node in ray.nodes() if node["Alive"]]) == 2
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+script, *arguments = sys.argv[1:]
+for more in ([], ["--workspace", arguments.pop()]):  # to score, and to gather
+    sys.argv = [script, *arguments, *more]
+    runpy.run_path(script, run_name="__main__")
 ray.shutdown()
 cluster.shutdown()
 """
 
 
-def run(*arguments: object, cluster: bool = False) -> str:
-    start = [sys.executable, *(["-c", WORKER] if cluster else []), str(SCRIPT)]
+def score_and_gather(*arguments: object) -> str:
     done = subprocess.run(
-        [*start, *map(str, arguments)],
+        [sys.executable, "-c", WORKER, str(SCRIPT), *map(str, arguments)],
         env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -52,8 +53,7 @@ def run(*arguments: object, cluster: bool = False) -> str:
 def test_two_nodes_write_the_table_that_one_machine_writes(images: Path, tmp_path: Path) -> None:
     settings = ("--size", 48, "--stride", 24, "--method", "bicubic", "--scale", 3)
     (images / "broken.png").write_bytes(b"no image")
-    run(images, tmp_path / "rows", *settings, cluster=True)
-    said = run(images, tmp_path / "rows", *settings, "--workspace", tmp_path / "far")
+    said = score_and_gather(images, tmp_path / "rows", *settings, tmp_path / "far")
     assert "skipped: broken.png: " in said
 
     (images / "broken.png").unlink()

@@ -242,7 +242,7 @@ def _say_status(found: Status, as_json: bool, *, cells: bool) -> None:
     from srprune.stages.study_plan import CellState
 
     for cell, state in found.states:
-        if cells or state in ("diverged", "running", "stopped"):
+        if cells or state in ("diverged", "running", "stopped", "trained"):
             click.echo(f"{state:>9}  {cell.label}  ({cell.name})")
     click.echo(str(found))
     counts = [(state, found.count(state)) for state in get_args(CellState) if found.count(state)]

@@ -103,6 +103,16 @@ class EvalTable:
         return [asdict(row) for row in self.rows]
 
 
+def scaled(name: str, scale: int) -> str:
+    """A model's name with its scale in it."""
+    return name if f"_x{scale}" in name else f"{name}_x{scale}"
+
+
+def results_name(model: str, benchmarks: Sequence[str], protocol: str) -> str:
+    """Name of the table of a model, named with its scale, on some benchmarks."""
+    return f"{model}__{'_'.join(benchmarks)}__{protocol.replace('@', '_')}"
+
+
 def check_one_protocol(rows: Iterable[EvalRow]) -> None:
     """Refuse to put figures of two protocols into one table.
 

@@ -123,12 +123,21 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
         )
     folder = Path(name)
     if folder.is_dir():
-        return Benchmark(
-            folder.resolve().name, folder.resolve().name, folder, tuple(list_images(folder))
-        )
+        return Benchmark(known_as(name), folder.resolve().name, folder, tuple(list_images(folder)))
     if folder.name != name:  # written like a path
         raise InputError(f"there is no folder {name} to evaluate on.")
     raise unknown("benchmark", name, [*BENCHMARKS, PHOTOS])
+
+
+def known_as(name: str) -> str:
+    """The name that a benchmark has in tables, whether its files are here or not.
+
+    Args:
+        name: as :func:`find_benchmark` takes it.
+    """
+    if name == PHOTOS or name.lower() in BENCHMARKS:
+        return name.lower()
+    return Path(name).resolve().name
 
 
 def _complete(name: str, spec: BenchmarkSpec, folder: Path) -> Benchmark:

@@ -16,7 +16,7 @@ from srprune.core.config import DynamicConfig
 from srprune.core.errors import ImageError, InputError, LeakError, MissingArtifact, UserError
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
-from srprune.core.results import EvalTable
+from srprune.core.results import EvalTable, results_name, scaled
 from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
@@ -332,22 +332,12 @@ def _write_texts(path: Path, table: EvalTable) -> None:
     write_text(path.with_suffix(".json"), json_text(table.rows, table.header))
 
 
-def scaled(name: str, scale: int) -> str:
-    """A model's name with its scale in it."""
-    return name if f"_x{scale}" in name else f"{name}_x{scale}"
-
-
-def results_name(model: str, benchmarks: Sequence[Benchmark], protocol: str) -> str:
-    """Name of the table of a model, named with its scale, on some benchmarks."""
-    names = "_".join(benchmark.name for benchmark in benchmarks)
-    return f"{model}__{names}__{protocol.replace('@', '_')}"
-
-
 def results_path(
     candidate: Candidate, benchmarks: Sequence[Benchmark], workspace: Workspace, protocol: str
 ) -> Path:
     """Where the table of a model stands."""
-    return workspace.results(results_name(candidate.name, benchmarks, protocol))
+    names = [benchmark.name for benchmark in benchmarks]
+    return workspace.results(results_name(candidate.name, names, protocol))
 
 
 def files_of(benchmarks: Sequence[Benchmark]) -> dict[str, str]:

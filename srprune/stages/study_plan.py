@@ -11,7 +11,9 @@ from typing import Literal
 from srprune.core.errors import InputError
 from srprune.core.lock import held, in_turn
 from srprune.core.progress import duration
+from srprune.core.results import results_name, scaled
 from srprune.core.workspace import Workspace
+from srprune.images.benchmarks import known_as
 from srprune.studies.config import StudyConfig, read_study
 from srprune.studies.grid import Cell, cells_of
 from srprune.studies.record import Edits, Ledger, Record
@@ -85,7 +87,8 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
     return edits
 
 
-CellState = Literal["finished", "diverged", "running", "stopped", "missing"]
+CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing"]
+"""``trained`` is finished but for its measurement."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,9 @@ def status(plan: Plan, workspace: Workspace) -> Status:
     for cell in plan.cells:
         record = records[cell.name]
         state: CellState = record.state if record else "missing"
-        if state in ("missing", "stopped") and held(workspace.at_work(cell.name)):
+        if state == "finished" and not _measured(cell, plan.study, workspace):
+            state = "trained"
+        if state in ("missing", "stopped", "trained") and held(workspace.at_work(cell.name)):
             state = "running"
         states.append((cell, state))
         if cell.name in counted:  # measured in several ways, trained once
@@ -155,7 +160,7 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         steps = cell.config.budget.steps or 0
         steps = record.steps if record else steps
         total += steps
-        if state not in ("finished", "diverged") and left is not None:
+        if steps > done[cell.name] and state != "diverged" and left is not None:
             pace = paces.get(_base(cell))
             left = (
                 None if pace is None else left + sum(pace) / len(pace) * (steps - done[cell.name])
@@ -170,6 +175,13 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         sum(done.values()),
         total,
     )
+
+
+def _measured(cell: Cell, study: StudyConfig, workspace: Workspace) -> bool:
+    """Whether there is a table of a cell, whatever it was measured on."""
+    model = scaled(cell.name, cell.config.scale) + (cell.dynamic.label if cell.dynamic else "")
+    benchmarks = [known_as(name) for name in study.evaluate.benchmarks]
+    return workspace.results(results_name(model, benchmarks, study.evaluate.protocol)).exists()
 
 
 def _base(cell: Cell) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 from srprune.core.errors import ArtifactMismatch, MissingArtifact
 from srprune.core.findings import Cost, Findings, Key, Routed, Row
 from srprune.core.progress import Progress, silent
-from srprune.core.results import EvalTable, benchmark_means
+from srprune.core.results import EvalTable, benchmark_means, results_name, scaled
 from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import Benchmark
 from srprune.reporting.paper import paper_value
 from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
-from srprune.stages.evaluate import BICUBIC, files_of, results_name, scaled
+from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.routing import lr_of, read_routing, tile_map
 from srprune.stages.study_plan import Plan
@@ -160,7 +160,8 @@ class _Tables:
 
     def path(self, model: str, scale: int, label: str = "") -> Path:
         """Where the table of a model stands, run plainly or as its label says."""
-        name = results_name(scaled(model, scale) + label, self._benchmarks, self._protocol)
+        names = [benchmark.name for benchmark in self._benchmarks]
+        name = results_name(scaled(model, scale) + label, names, self._protocol)
         return self._workspace.results(name)
 
     def read(self, model: str, scale: int, label: str = "") -> EvalTable:

@@ -93,8 +93,12 @@ def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(opened: Ope
     results = setting.workspace.root / "results"
     measured = sorted(results.glob("*.parquet"))
     assert len(measured) == 2
+    assert status(plan, setting.workspace).count("finished") == 2
     for file in measured:
         file.unlink()
+    half = status(plan, setting.workspace)
+    assert (half.count("trained"), half.left_s, half.steps_done) == (2, 0, half.steps)
+    assert str(half).startswith("0 of 2 cells, ")
     told = iter([False, True])  # training would ask, too, but there is nothing to train
     stopping = Setting(
         setting.workspace, setting.roots, setting.benchmarks, "cpu", stopping=lambda: next(told)
