@@ -27,6 +27,7 @@ points of the small image pay.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -36,8 +37,10 @@ from torch.nn import functional as F
 from srprune.core.errors import InputError
 from srprune.distill.config import TermsConfig
 from srprune.distill.noise import Noise
-from srprune.training.criterion import StatefulCriterion
+from srprune.training.criterion import Fault, StatefulCriterion
 from srprune.training.distributed import ALONE, World
+
+LOST = 10.0  # mean squared error of predicted noise that training never comes back from; 0 has 1
 
 
 class Denoising(NamedTuple):
@@ -137,6 +140,19 @@ class DiffusionLoss(StatefulCriterion):
             loss = loss - terms.sr * values["sr"]
         self.last = {name: value.detach() for name, value in values.items()}
         return loss
+
+    def fault(self) -> Fault | None:
+        """The prediction has run away from the noise, as a large SR term makes it."""
+        if "noise" not in self.last:
+            return None
+        error = float(self._world.mean(self.last["noise"].clone()))
+        if not LOST < error < math.inf:  # what is not finite is told with its patches
+            return None
+        factor = self._terms.sr
+        return Fault(
+            f"the error of the predicted noise is {error:.3g}, where no prediction at all has 1,",
+            f"Lower terms.sr (now {factor:g})" if factor else "Lower optimizer.lr",
+        )
 
     def _similarities(self, clean_BD: Tensor, category_B: Tensor) -> tuple[Tensor, Tensor]:
         """Representativeness and diversity, each ()."""

@@ -177,6 +177,14 @@ def test_the_sr_term_changes_what_is_learned(workspace: Workspace) -> None:
     assert not same(*jobs)
 
 
+def test_an_sr_term_without_a_floor_is_told_before_it_wastes_a_night(workspace: Workspace) -> None:
+    job = plan(workspace, terms={"sr": 1e6}, steps=300, validation={"every": 100})
+    words = r"error of the predicted noise is \S+, .* at step \d+\. Lower terms\.sr \(now 1e\+06\)"
+    with pytest.raises(Diverged, match=words):
+        finetune(job, device=CPU)
+    assert not job.path.exists()
+
+
 def test_nan_stops_it_with_a_whole_checkpoint(workspace: Workspace) -> None:
     job = plan(workspace, optimizer={"name": "sgd", "lr": 1e30}, terms={"sr": 0.0})
     with pytest.raises(Diverged, match=r"(loss is|no longer finite).*Lower optimizer\.lr"):
