@@ -14,6 +14,7 @@ from srprune.data.patches import PatchPool
 from srprune.data.residency import Residency, open_crops
 from srprune.data.sampler import CropSampler, Ints, Picks
 from srprune.data.unpacked import PackedCrops
+from srprune.images.tensor import from_uint8
 
 AHEAD = 3  # parts that are read before they are asked for
 
@@ -68,7 +69,7 @@ class Batches:
             lr, hr = (
                 self._taken(step, part) if self._worker else self._cut(self.sampler, step, part)
             )
-            yield self._as_float(lr), self._as_float(hr)
+            yield from_uint8(lr), from_uint8(hr)
 
     def draw_from(self, sampler: CropSampler) -> None:
         """Go on with another sampler; what was read ahead for the one before is dropped.
@@ -111,10 +112,6 @@ class Batches:
         if self._device.type == "cuda":  # from pinned memory nobody waits for the copy
             return tensor.pin_memory().to(self._device, non_blocking=True)
         return tensor.to(self._device)
-
-    def _as_float(self, crops_BHWC: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], channels last in memory as the bytes are."""
-        return crops_BHWC.permute(0, 3, 1, 2).float().div_(255)
 
 
 def _cut(crops: HostCrops | PackedCrops, picks: Picks, scale: int) -> Pixels:

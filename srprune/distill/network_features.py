@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from srprune.core.errors import InputError
 from srprune.core.features import Features
 from srprune.data.patches import Ids, PatchPool
+from srprune.images.tensor import from_uint8
 from srprune.models.network import Network
 from srprune.models.restorer import NetworkRestorer
 
@@ -54,8 +55,7 @@ class NetworkFeatures:
     def __call__(self, ids: Ids, pool: PatchPool) -> Features:
         """(B, D) float32, of LR at the network's scale."""
         lr_BhwC = torch.from_numpy(np.ascontiguousarray(pool.lr_patches(ids)))
-        lr_BChw = lr_BhwC.permute(0, 3, 1, 2).to(self._device).float() / 255
-        found: Features = self._pooled(lr_BChw).cpu().numpy()
+        found: Features = self._pooled(from_uint8(lr_BhwC.to(self._device))).cpu().numpy()
         return found
 
     def _pooled(self, lr_BChw: Tensor) -> Tensor:

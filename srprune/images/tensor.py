@@ -50,6 +50,11 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     return torch.einsum("cy,byhw->bchw", torch.linalg.inv(forward), ycbcr - offset)
 
 
+def from_uint8(pixels_BHWC: Tensor) -> Tensor:
+    """(B, C, H, W) float32 on the scale 0..1 of uint8 pixels; channels stay last in memory."""
+    return pixels_BHWC.permute(0, 3, 1, 2).float().div_(255)
+
+
 def round_uint8(x: Tensor) -> Tensor:
     """Colours on the scale 0..1 as uint8: times 255, rounded half up, clipped; any shape."""
     return (x * 255 + 0.5).floor().clamp(0, 255).to(torch.uint8)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from srprune.core.restorer import LumaRestorer, Restorer
 from srprune.data.patches import Pixels
-from srprune.images.tensor import rgb_to_y
+from srprune.images.tensor import from_uint8, rgb_to_y
 from srprune.models.restorer import REDUCED, NetworkRestorer
 from srprune.scoring.clock import Clock
 from srprune.scoring.measures import Measure
@@ -81,8 +81,7 @@ class ErrorMapper:
         return sr_BCHW
 
     def _tensor(self, pixels_BHWC: Pixels) -> Tensor:
-        pixels = torch.from_numpy(pixels_BHWC).to(self.device)
-        return pixels.permute(0, 3, 1, 2).float().div_(255)
+        return from_uint8(torch.from_numpy(pixels_BHWC).to(self.device))
 
 
 def _channels_last(x_BCHW: Tensor) -> Tensor:

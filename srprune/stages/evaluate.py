@@ -21,6 +21,7 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
+from srprune.images.tensor import from_uint8
 from srprune.models.inference import Inference
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text
@@ -323,7 +324,7 @@ def check_tiling(
 
 def _lr_of(path: Path, scale: int, device: torch.device) -> Tensor:
     """(1, 3, h, w) LR in [0, 1] of an HR image."""
-    return torch.from_numpy(lr_of(path, scale)).permute(2, 0, 1)[None].to(device).float() / 255
+    return from_uint8(torch.from_numpy(lr_of(path, scale))[None].to(device))
 
 
 def _write_texts(path: Path, table: EvalTable) -> None:

@@ -14,6 +14,7 @@ from srprune.evaluation.protocol import Pixels
 from srprune.images import bicubic
 from srprune.images.benchmarks import Benchmark
 from srprune.images.decode import as_rgb, decode
+from srprune.images.tensor import from_uint8
 from srprune.models.restorer import BicubicRestorer
 
 SIDE = 192  # HR px of a crop, a multiple of every scale
@@ -46,12 +47,12 @@ def write_preview(
     plain = BicubicRestorer(restorer.scale)
     for name in benchmark.images[:IMAGES]:
         hr = _middle(as_rgb(decode(benchmark.folder / name)))
-        lr = torch.from_numpy(bicubic.downscale(hr, restorer.scale)).permute(2, 0, 1)[None]
-        lr_B3hw = lr.to(device).float() / 255
+        lr = torch.from_numpy(bicubic.downscale(hr, restorer.scale))[None]
+        lr_B3hw = from_uint8(lr.to(device))
         with torch.inference_mode():
             images = [plain(lr_B3hw), restorer(lr_B3hw)]
         cells += [image[0].cpu().clamp(0, 1) for image in images]
-        cells.append(torch.from_numpy(hr).permute(2, 0, 1).float() / 255)
+        cells.append(from_uint8(torch.from_numpy(hr)[None])[0])
     with atomic_path(path) as temporary:
         save_image(make_grid(cells, nrow=3, padding=4, pad_value=1.0), temporary, format="png")
 

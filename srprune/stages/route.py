@@ -22,6 +22,7 @@ from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.data.patches import Ids, PatchPool, Pixels
 from srprune.images.benchmarks import Benchmark
+from srprune.images.tensor import from_uint8
 from srprune.models.build import load_weights
 from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
@@ -334,7 +335,7 @@ def _fit_class_module(
 
 def _float(pixels_BhwC: Pixels, device: torch.device) -> Tensor:
     """(B, 3, h, w) in [0, 1]."""
-    return torch.from_numpy(pixels_BhwC).to(device).permute(0, 3, 1, 2).float().div_(255)
+    return from_uint8(torch.from_numpy(pixels_BhwC).to(device))
 
 
 def _patches_of(

@@ -108,6 +108,14 @@ def test_colour_gradient(name: str) -> None:
     assert torch.autograd.gradcheck(getattr(tensor, name), x)
 
 
+def test_bytes_come_back_from_floats() -> None:
+    pixels = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 8, 2)
+    floats = tensor.from_uint8(pixels)
+    assert (floats.shape, floats.dtype) == ((1, 2, 16, 8), torch.float32)
+    assert (floats.min(), floats.max()) == (0, 1)
+    assert torch.equal(tensor.round_uint8(floats).permute(0, 2, 3, 1), pixels)
+
+
 def test_round_uint8() -> None:
     bytes_ = torch.arange(256, dtype=torch.uint8)
     for dtype in (torch.float32, torch.float64):

@@ -23,6 +23,7 @@ from srprune.core.seeding import hashed
 from srprune.data.patches import Ids, PatchPool
 from srprune.distill.config import FinetuneConfig, SamplesConfig
 from srprune.distill.latents import SmallAutoencoder
+from srprune.images.tensor import from_uint8
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import World
 from srprune.training.loop import train
@@ -101,7 +102,7 @@ def train_autoencoder(
             pool.hr_crop(int(patch), int(top), int(left), side)
             for patch, top, left in zip(patch_B, top_B, left_B, strict=True)
         ]
-        rgb_BCHW = rgb_of(np.stack(crops), device)
+        rgb_BCHW = from_uint8(torch.from_numpy(np.stack(crops)).to(device))
         yield rgb_BCHW, rgb_BCHW
 
     where = folder / FOLDER
@@ -120,8 +121,3 @@ def train_autoencoder(
     )
     assert isinstance(trained, SmallAutoencoder)
     return trained
-
-
-def rgb_of(pixels_BHW3: np.ndarray[Any, np.dtype[np.uint8]], device: torch.device) -> Tensor:
-    """(B, 3, H, W) float32 in [0, 1] of uint8 pixels."""
-    return torch.from_numpy(pixels_BHW3).to(device).permute(0, 3, 1, 2).float() / 255

@@ -23,11 +23,11 @@ from srprune.distill.generator import read_generator_header, write_generator
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
-from srprune.images.tensor import round_uint8
+from srprune.images.tensor import from_uint8, round_uint8
 from srprune.models.device import memory_errors, use_tf32
 from srprune.reporting.sample_grid import write_grid
 from srprune.stages.distill.autoencoder import FOLDER as AUTOENCODER
-from srprune.stages.distill.autoencoder import rgb_of, train_autoencoder
+from srprune.stages.distill.autoencoder import train_autoencoder
 from srprune.stages.distill.batches import WindowBatches
 from srprune.stages.distill.finetune_plan import FinetuneJob
 from srprune.training.checkpoints import Checkpoints
@@ -211,7 +211,9 @@ def _encoded(
     parts: list[Tensor] = []
     ids, batch = job.patch_ids, job.config.batch
     for start in range(0, len(ids), batch):
-        rgb = rgb_of(job.pool.hr_patches(ids[start : start + batch]), device)
+        rgb = from_uint8(
+            torch.from_numpy(job.pool.hr_patches(ids[start : start + batch])).to(device)
+        )
         ways = [rgb, rgb.flip(3)] if job.config.flip else [rgb]
         parts.append(torch.stack([latents.encode(each).float().cpu() for each in ways], dim=1))
         progress("encode", min(start + batch, len(ids)), len(ids))
@@ -265,7 +267,7 @@ def _psnr_of(job: FinetuneJob, latents: Latents, device: torch.device) -> float 
     some = job.patch_ids[:: max(1, len(job.patch_ids) // LOOKED_AT)][:LOOKED_AT]
     errors = []
     for patch in some:
-        rgb = rgb_of(job.pool.hr_patches(np.array([patch])), device)
+        rgb = from_uint8(torch.from_numpy(job.pool.hr_patches(np.array([patch]))).to(device))
         errors.append(
             float((latents.decode(latents.encode(rgb)).clamp(0, 1) - rgb).square().mean())
         )
