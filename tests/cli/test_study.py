@@ -154,10 +154,12 @@ def test_a_killed_study_goes_on(study, start, cli):
     child = start("study", "run", "s.yaml")
     while not list(workspace.glob("runs/*/checkpoints/*.pt")):
         assert child.poll() is None, child.communicate()
-        time.sleep(0.05)
+        time.sleep(0.005)
+    child.send_signal(signal.SIGSTOP)  # it would end while it is looked at
     status = json.loads(cli("study", "status", "s.yaml", "--json").stdout)
     assert [cell["state"] for cell in status["cells"]] == ["running"]
     child.send_signal(signal.SIGTERM)
+    child.send_signal(signal.SIGCONT)
     assert child.wait(60) == 143
     assert " stopped  full, seed 0" in cli("study", "status", "s.yaml").stdout
     (run,) = workspace.glob("runs/*")
