@@ -40,7 +40,7 @@ from srprune.distill.noise import Noise
 from srprune.training.criterion import Fault, StatefulCriterion
 from srprune.training.distributed import ALONE, World
 
-LOST = 10.0  # mean squared error of predicted noise that training never comes back from; 0 has 1
+LOST = 10.0  # error of the noise that training never comes back from; a prediction of 0 has 1
 
 
 class Denoising(NamedTuple):
