@@ -104,7 +104,7 @@ class EvalTable:
 
 
 def scaled(name: str, scale: int) -> str:
-    """A model's name with its scale in it."""
+    """A model's name with its scale in it; tables are called so."""
     return name if f"_x{scale}" in name else f"{name}_x{scale}"
 
 

@@ -54,8 +54,8 @@ class NetworkFeatures:
 
     def __call__(self, ids: Ids, pool: PatchPool) -> Features:
         """(B, D) float32, of LR at the network's scale."""
-        lr_BhwC = torch.from_numpy(np.ascontiguousarray(pool.lr_patches(ids)))
-        found: Features = self._pooled(from_uint8(lr_BhwC.to(self._device))).cpu().numpy()
+        lr_BhwC = np.ascontiguousarray(pool.lr_patches(ids))
+        found: Features = self._pooled(from_uint8(lr_BhwC, self._device)).cpu().numpy()
         return found
 
     def _pooled(self, lr_BChw: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ with floats. Both modules agree to the last digits of the dtype.
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -50,9 +52,17 @@ def ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
     return torch.einsum("cy,byhw->bchw", torch.linalg.inv(forward), ycbcr - offset)
 
 
-def from_uint8(pixels_BHWC: Tensor) -> Tensor:
-    """(B, C, H, W) float32 on the scale 0..1 of uint8 pixels; channels stay last in memory."""
-    return pixels_BHWC.permute(0, 3, 1, 2).float().div_(255)
+def from_uint8(
+    pixels_BHWC: Tensor | npt.NDArray[np.uint8], device: torch.device | None = None
+) -> Tensor:
+    """(B, C, H, W) float32 on the scale 0..1 of uint8 pixels; channels stay last in memory.
+
+    Args:
+        pixels_BHWC: uint8.
+        device: where to; None: where they are.
+    """
+    pixels = torch.as_tensor(pixels_BHWC, device=device)
+    return pixels.permute(0, 3, 1, 2).float().div_(255)
 
 
 def round_uint8(x: Tensor) -> Tensor:

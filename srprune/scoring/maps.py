@@ -46,7 +46,7 @@ class ErrorMapper:
     def __call__(self, lr_BhwC: Pixels, hr_BHWC: Pixels) -> Tensor:
         """The map of each crop, (B, H, W) float on the device; crops are uint8."""
         with self.clock.part("pixels", self.device):
-            lr, hr = self._tensor(lr_BhwC), self._tensor(hr_BHWC)
+            lr, hr = (from_uint8(each, self.device) for each in (lr_BhwC, hr_BHWC))
             hr = rgb_to_y(hr) if self.channels == "y" else hr
         sr = list(self._answers(lr))
         with self.clock.part("reduce", self.device):
@@ -79,9 +79,6 @@ class ErrorMapper:
         if self.channels == "y" and restorer.domain.channels == "rgb":
             return rgb_to_y(sr_BCHW)
         return sr_BCHW
-
-    def _tensor(self, pixels_BHWC: Pixels) -> Tensor:
-        return from_uint8(torch.from_numpy(pixels_BHWC).to(self.device))
 
 
 def _channels_last(x_BCHW: Tensor) -> Tensor:

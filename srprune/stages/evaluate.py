@@ -324,7 +324,7 @@ def check_tiling(
 
 def _lr_of(path: Path, scale: int, device: torch.device) -> Tensor:
     """(1, 3, h, w) LR in [0, 1] of an HR image."""
-    return from_uint8(torch.from_numpy(lr_of(path, scale))[None].to(device))
+    return from_uint8(lr_of(path, scale)[None], device)
 
 
 def _write_texts(path: Path, table: EvalTable) -> None:

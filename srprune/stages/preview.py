@@ -47,12 +47,11 @@ def write_preview(
     plain = BicubicRestorer(restorer.scale)
     for name in benchmark.images[:IMAGES]:
         hr = _middle(as_rgb(decode(benchmark.folder / name)))
-        lr = torch.from_numpy(bicubic.downscale(hr, restorer.scale))[None]
-        lr_B3hw = from_uint8(lr.to(device))
+        lr_B3hw = from_uint8(bicubic.downscale(hr, restorer.scale)[None], device)
         with torch.inference_mode():
             images = [plain(lr_B3hw), restorer(lr_B3hw)]
         cells += [image[0].cpu().clamp(0, 1) for image in images]
-        cells.append(from_uint8(torch.from_numpy(hr)[None])[0])
+        cells.append(from_uint8(hr[None])[0])
     with atomic_path(path) as temporary:
         save_image(make_grid(cells, nrow=3, padding=4, pad_value=1.0), temporary, format="png")
 

@@ -10,7 +10,6 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from srprune.core.artifact import Header, check_parent
 from srprune.core.coreset import CoreSet
@@ -20,7 +19,7 @@ from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
-from srprune.data.patches import Ids, PatchPool, Pixels
+from srprune.data.patches import Ids, PatchPool
 from srprune.images.benchmarks import Benchmark
 from srprune.images.tensor import from_uint8
 from srprune.models.build import load_weights
@@ -283,7 +282,7 @@ def _fit_gradient(
 ) -> GradientRouter:
     vectors, done = [], 0
     for lr_BhwC, _ in tiles.batches():
-        vectors.append(gradient_vectors(_float(lr_BhwC, device)))
+        vectors.append(gradient_vectors(from_uint8(lr_BhwC, device)))
         done += len(lr_BhwC)
         progress("gradients", done, tiles.num)
     return GradientRouter.fit(np.concatenate(vectors), classes)
@@ -294,7 +293,7 @@ def _fit_edge_psnr(
 ) -> EdgePsnrRouter:
     edges, psnr, done = [], [], 0
     for lr_BhwC, hr_BHWC in tiles.batches():
-        lr_BChw, hr_BCHW = _float(lr_BhwC, device), _float(hr_BHWC, device)
+        lr_BChw, hr_BCHW = from_uint8(lr_BhwC, device), from_uint8(hr_BHWC, device)
         edges.append(edge_scores(lr_BChw))
         psnr.append(
             np.stack([tile_psnr(each(lr_BChw), hr_BCHW, each.scale) for each in subnets], axis=1)
@@ -315,7 +314,7 @@ def _fit_class_module(
     branches = [subnets[number] for number in branches_of(len(subnets))]
     inputs, errors, done = [], [], 0
     for lr_BhwC, hr_BHWC in tiles.batches():
-        lr_BChw, hr_BCHW = _float(lr_BhwC, device), _float(hr_BHWC, device)
+        lr_BChw, hr_BCHW = from_uint8(lr_BhwC, device), from_uint8(hr_BHWC, device)
         height, width = hr_BCHW.shape[2:]
         kept = torch.from_numpy(kept_pixels(height, width, seed)).to(device)
         apart = [(each(lr_BChw) - hr_BCHW).flatten(2)[:, :, kept].flatten(1) for each in branches]
@@ -331,11 +330,6 @@ def _fit_class_module(
         steps=steps,
         progress=progress,
     )
-
-
-def _float(pixels_BhwC: Pixels, device: torch.device) -> Tensor:
-    """(B, 3, h, w) in [0, 1]."""
-    return from_uint8(torch.from_numpy(pixels_BhwC).to(device))
 
 
 def _patches_of(

@@ -11,7 +11,7 @@ from typing import Literal
 from srprune.core.errors import InputError
 from srprune.core.lock import held, in_turn
 from srprune.core.progress import duration
-from srprune.core.results import results_name, scaled
+from srprune.core.results import results_name
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import known_as
 from srprune.studies.config import StudyConfig, read_study
@@ -179,9 +179,9 @@ def status(plan: Plan, workspace: Workspace) -> Status:
 
 def _measured(cell: Cell, study: StudyConfig, workspace: Workspace) -> bool:
     """Whether there is a table of a cell, whatever it was measured on."""
-    model = scaled(cell.name, cell.config.scale) + (cell.dynamic.label if cell.dynamic else "")
     benchmarks = [known_as(name) for name in study.evaluate.benchmarks]
-    return workspace.results(results_name(model, benchmarks, study.evaluate.protocol)).exists()
+    name = results_name(cell.measured_as, benchmarks, study.evaluate.protocol)
+    return workspace.results(name).exists()
 
 
 def _base(cell: Cell) -> str:

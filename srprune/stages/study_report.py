@@ -127,7 +127,7 @@ def _tiles(plan: Plan, tables: _Tables, benchmarks: Sequence[Benchmark]) -> tupl
     for cell in plan.cells:
         if not cell.dynamic or (run and cell.name != run):
             continue
-        path = tables.path(cell.name, cell.config.scale, cell.dynamic.label)
+        path = tables.path(cell.measured_as)
         if routing := read_routing(path):
             run, image, benchmark = cell.name, routing.images[0], benchmarks[0]
             axis = next(a for a, level in cell.levels.items() if _measures(plan.study, a, level))
@@ -158,20 +158,19 @@ class _Tables:
         self._workspace, self._benchmarks, self._protocol = workspace, benchmarks, protocol
         self._files = files_of(benchmarks)
 
-    def path(self, model: str, scale: int, label: str = "") -> Path:
-        """Where the table of a model stands, run plainly or as its label says."""
+    def path(self, model: str) -> Path:
+        """Where the table of a model stands, named with its scale and how it is run."""
         names = [benchmark.name for benchmark in self._benchmarks]
-        name = results_name(scaled(model, scale) + label, names, self._protocol)
-        return self._workspace.results(name)
+        return self._workspace.results(results_name(model, names, self._protocol))
 
-    def read(self, model: str, scale: int, label: str = "") -> EvalTable:
+    def read(self, model: str) -> EvalTable:
         """The table of a model.
 
         Raises:
             MissingArtifact: it has not been measured.
             ArtifactMismatch: it was measured otherwise, or on other files.
         """
-        path = self.path(model, scale, label)
+        path = self.path(model)
         table = EvalTable.read(path)
         if table.protocol != self._protocol or table.header.params["benchmarks"] != self._files:
             raise ArtifactMismatch(
@@ -186,7 +185,7 @@ class _Tables:
         means: dict[tuple[int, str, str], float] = {}
         for scale in sorted(scales):
             try:
-                rows = self.read(BICUBIC, scale).rows
+                rows = self.read(scaled(BICUBIC, scale)).rows
             except MissingArtifact:
                 continue
             means.update({(scale, *key): mean for key, mean in benchmark_means(rows).items()})
@@ -210,9 +209,8 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
         return seen
     if record.state == "diverged":
         return replace(seen, diverged=record.reason)
-    label = cell.dynamic.label if cell.dynamic else ""
     try:
-        table = tables.read(cell.name, cell.config.scale, label)
+        table = tables.read(cell.measured_as)
     except MissingArtifact:  # killed between training and measuring
         return seen
     header = read_weights_header(run / "weights.safetensors")
@@ -232,7 +230,7 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     return replace(
         seen,
         rows=table.rows,
-        cost=_cost(cell, record, adaptive, tables.path(cell.name, cell.config.scale, label)),
+        cost=_cost(cell, record, adaptive, tables.path(cell.measured_as)),
         curve=tuple(_column(run / "validation.csv", "psnr_y")),
         diverged=_lost(cell, run, record.steps, adaptive),
     )

@@ -22,6 +22,7 @@ from srprune.core.config import (
 from srprune.core.configs import find_config
 from srprune.core.errors import ConfigError, InputError, UnknownName
 from srprune.core.names import unknown
+from srprune.core.results import scaled
 from srprune.core.yaml_file import load, parse
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
@@ -63,6 +64,12 @@ class Cell:
     def seed(self) -> int:
         """Seed of the run."""
         return self.config.seed
+
+    @property
+    def measured_as(self) -> str:
+        """What its table of measurements calls it: the run, and how it was measured."""
+        how = self.dynamic.label if self.dynamic else ""
+        return scaled(self.name, self.config.scale) + how
 
     @property
     def label(self) -> str:

@@ -102,7 +102,7 @@ def train_autoencoder(
             pool.hr_crop(int(patch), int(top), int(left), side)
             for patch, top, left in zip(patch_B, top_B, left_B, strict=True)
         ]
-        rgb_BCHW = from_uint8(torch.from_numpy(np.stack(crops)).to(device))
+        rgb_BCHW = from_uint8(np.stack(crops), device)
         yield rgb_BCHW, rgb_BCHW
 
     where = folder / FOLDER

@@ -211,9 +211,7 @@ def _encoded(
     parts: list[Tensor] = []
     ids, batch = job.patch_ids, job.config.batch
     for start in range(0, len(ids), batch):
-        rgb = from_uint8(
-            torch.from_numpy(job.pool.hr_patches(ids[start : start + batch])).to(device)
-        )
+        rgb = from_uint8(job.pool.hr_patches(ids[start : start + batch]), device)
         ways = [rgb, rgb.flip(3)] if job.config.flip else [rgb]
         parts.append(torch.stack([latents.encode(each).float().cpu() for each in ways], dim=1))
         progress("encode", min(start + batch, len(ids)), len(ids))
@@ -267,7 +265,7 @@ def _psnr_of(job: FinetuneJob, latents: Latents, device: torch.device) -> float 
     some = job.patch_ids[:: max(1, len(job.patch_ids) // LOOKED_AT)][:LOOKED_AT]
     errors = []
     for patch in some:
-        rgb = from_uint8(torch.from_numpy(job.pool.hr_patches(np.array([patch]))).to(device))
+        rgb = from_uint8(job.pool.hr_patches(np.array([patch])), device)
         errors.append(
             float((latents.decode(latents.encode(rgb)).clamp(0, 1) - rgb).square().mean())
         )
