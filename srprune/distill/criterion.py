@@ -143,8 +143,6 @@ class DiffusionLoss(StatefulCriterion):
 
     def fault(self) -> Fault | None:
         """The prediction has run away from the noise, as a large SR term makes it."""
-        if "noise" not in self.last:
-            return None
         error = float(self._world.mean(self.last["noise"].clone()))
         if not LOST < error < math.inf:  # what is not finite is told with its patches
             return None
