@@ -57,12 +57,14 @@ class Finding:
 
     Attributes:
         value: of the mean over images, a value a seed.
+        by_seed: the values themselves.
         to_baseline: the difference to the first level of the compared axis; None for itself.
         to_control: the difference to the random core-set of the same ratio; None without one.
         paper: what the paper prints for it; None where it prints nothing.
     """
 
     value: Estimate
+    by_seed: Mapping[int, float]
     to_baseline: Difference | None = None
     to_control: Difference | None = None
     paper: float | None = None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
+
+from srprune.core.errors import Stopped
 
 
 class Progress(Protocol):
@@ -21,6 +24,31 @@ class Progress(Protocol):
 
 def silent(label: str, done: int, total: int, note: str = "") -> None:
     """The progress callback that reports nothing."""
+
+
+def heeding(stopping: Callable[[], bool], progress: Progress) -> Progress:
+    """The progress callback that also ends the work that reports to it, when it is told to stop.
+
+    For work that keeps no checkpoint and writes its artifact at its end, whole or not at all:
+    patches, scores, routers, measurements. Training asks ``stopping`` itself, and saves first.
+
+    Args:
+        stopping: asked at every report.
+        progress: gets the reports.
+
+    Returns:
+        A callback that raises :class:`~srprune.core.errors.Stopped` once ``stopping`` says so.
+    """
+
+    def heed(label: str, done: int, total: int, note: str = "") -> None:
+        if done < total and stopping():
+            raise Stopped(
+                f"stopped at '{label}', {done:,} of {total:,}. The same command goes on with what "
+                "was not finished."
+            )
+        progress(label, done, total, note)
+
+    return heed
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,7 @@ from srprune.core.artifact import canonical, digest, storage_errors, write_json
 from srprune.core.config import BudgetConfig, PruningConfig, ValidationConfig
 from srprune.core.errors import Diverged, InputError, Stopped
 from srprune.core.lock import exclusive
-from srprune.core.progress import Progress, silent
+from srprune.core.progress import Progress, heeding, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.scores import ScoreTable
 from srprune.data.patches import PatchPool
@@ -78,14 +78,14 @@ def advise(
             if (search.folder / "runs").exists():
                 with storage_errors(search.folder):
                     shutil.rmtree(search.folder / "runs")
-        tables = _tables(search, device, progress)
+        tables = _tables(search, device, heeding(stopping, progress))
         parents = {"patches": search.index.fingerprint}
         parents |= {f"scores {name}": table.fingerprint for name, table in tables.items()}
         if search.init is not None:
             parents["init"] = digest(search.init.read_bytes())
         if there := read_advice(search.path, parents, search.params):
             return there
-        pool = open_pool(search.workspace, search.config.scale, progress)
+        pool = open_pool(search.workspace, search.config.scale, heeding(stopping, progress))
         runner = _Runner(search, pool, tables, parents, where, stopping, tell, progress)
         rungs = _climb(search, runner)
         bicubic = measure(

@@ -11,7 +11,7 @@ from typing import Any
 from srprune.core.config import PruningConfig, RunConfig, StageConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError
-from srprune.core.progress import Progress, silent
+from srprune.core.progress import Progress, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.core.yaml_file import load
 from srprune.images.grid import check_grid
@@ -130,14 +130,19 @@ def run_chain(
         roots: where benchmarks are looked for.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         workers: threads for decoding.
-        stopping: asked after each step of a training; True saves a checkpoint and stops.
+        stopping: asked after each step of a training; True saves a checkpoint and stops. Asked on
+            the way of all else, too, which then leaves nothing half-made.
         tell: told a line about each stage.
         progress: told on the way.
+
+    Raises:
+        Stopped: ``stopping`` said so.
+        UserError: what the stages raise.
     """
-    run, where = resolved.run, pick_device(device)
+    run, where, heed = resolved.run, pick_device(device), heeding(stopping, progress)
     benchmarks = find_benchmarks(run.evaluate.benchmarks, roots)  # missing ones show at once
     index = extract(
-        ImageSource.find(run.images), run.extract, workspace, workers=workers, progress=progress
+        ImageSource.find(run.images), run.extract, workspace, workers=workers, progress=heed
     )
     for pruning in run.arms.values():  # what does not fit is refused before any training
         window(pruning.ratio, pruning.offset, len(index))
@@ -146,7 +151,7 @@ def run_chain(
         arm.score for arm in run.arms.values() if RULES.load(arm.rule).scores and arm.ratio < 1
     }
     if any(RECONSTRUCTION.get(method, NO_MODEL).least for method in ranked):
-        job = plan_pretraining(resolved.pretrain, workspace, progress=progress)
+        job = plan_pretraining(resolved.pretrain, workspace, progress=heed)
         watch = held_out_validation(resolved.pretrain, job.pool, where)
         fit(
             job,
@@ -164,7 +169,7 @@ def run_chain(
             scale=run.scale,
             device=device,
             tell=tell,
-            progress=progress,
+            progress=heed,
         )
         tell(f"scores {name}")
 
@@ -187,11 +192,11 @@ def run_chain(
         workspace,
         protocol=protocol,
         device=where,
-        progress=progress,
+        progress=heed,
     )
     results.append(RunResult(BICUBIC, -1, 0, 0, bicubic.rows))
     for arm, seed, config in resolved.train:
-        job = plan_training(config, workspace, stem=resolved.stem, progress=progress)
+        job = plan_training(config, workspace, stem=resolved.stem, progress=heed)
         fit(
             job,
             device=where,
@@ -202,7 +207,7 @@ def run_chain(
         )
         candidate = open_candidate(str(job.folder), workspace, run.scale, where)
         table = evaluate_model(
-            candidate, benchmarks, workspace, protocol=protocol, device=where, progress=progress
+            candidate, benchmarks, workspace, protocol=protocol, device=where, progress=heed
         )
         results.append(RunResult(arm, seed, len(job.patch_ids), job.plan.steps, table.rows))
         tell(f"{arm}, seed {seed}: {len(job.patch_ids):,} patches, {job.plan.steps:,} steps")

@@ -16,7 +16,7 @@ from srprune.core.configs import find_config
 from srprune.core.energy import EnergyMeter
 from srprune.core.errors import Busy, Diverged, Stopped
 from srprune.core.lock import WAIT_S, exclusive, in_turn
-from srprune.core.progress import Progress, silent
+from srprune.core.progress import Progress, heeding, silent
 from srprune.core.results import METRICS, benchmark_means
 from srprune.core.workspace import Workspace
 from srprune.core.yaml_file import load
@@ -57,7 +57,8 @@ class Setting:
         benchmarks: of the study.
         device: of the trainings, such as ``cuda:1``.
         workers: threads for decoding.
-        stopping: asked after each step of a training; True saves a checkpoint and stops.
+        stopping: asked after each step of a training; True saves a checkpoint and stops. Asked on
+            the way of all else, too, which then leaves nothing half-made.
         tell: told a line about each stage.
         progress: told on the way.
     """
@@ -70,6 +71,11 @@ class Setting:
     stopping: Callable[[], bool] = field(default=lambda: False)
     tell: Tell = field(default=lambda line: None)
     progress: Progress = silent
+
+    @cached_property
+    def heeding(self) -> Progress:
+        """Of work that keeps no checkpoint."""
+        return heeding(self.stopping, self.progress)
 
     @cached_property
     def where(self) -> torch.device:
@@ -90,7 +96,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
     Raises:
         UserError: what the stages raise.
     """
-    workspace, progress = setting.workspace, setting.progress
+    workspace, progress = setting.workspace, setting.heeding
     with in_turn(workspace.at_work("preparation"), setting.tell):
         images = find_images(study.images, setting.roots, setting.tell, progress)
         source = ImageSource.find(images)
@@ -122,7 +128,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
                 device=setting.where,
                 stopping=setting.stopping,
                 tell=setting.tell,
-                progress=progress,
+                progress=setting.progress,
             )
 
 
@@ -133,7 +139,7 @@ def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> No
         find_config(stage.config), TrainConfig, [f"{k}={json.dumps(v)}" for k, v in changes.items()]
     )
     job = plan_pretraining(
-        config, setting.workspace, name=f"{name}_x{scale}", progress=setting.progress
+        config, setting.workspace, name=f"{name}_x{scale}", progress=setting.heeding
     )
     fit(
         job,
@@ -159,7 +165,7 @@ def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
         name=None if name == table.method else f"{name}_x{scale}",
         device=setting.device,
         tell=setting.tell,
-        progress=setting.progress,
+        progress=setting.heeding,
     )
     setting.tell(f"scores {made}")
 
@@ -180,7 +186,7 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     while left:
         busy = []
         for cell in left:
-            if setting.stopping():  # training asks at every step, measuring does not
+            if setting.stopping():
                 raise Stopped("stopped between two cells. Run the study again to go on.")
             try:
                 made = run_cell(cell, plan.study, setting)
@@ -208,7 +214,7 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
     workspace = setting.workspace
     with exclusive(workspace.at_work(cell.name)):
         job = plan_training(
-            cell.config, workspace, stem="", name=cell.name, progress=setting.progress
+            cell.config, workspace, stem="", name=cell.name, progress=setting.heeding
         )
         before = record = Record.read(job.folder)
         if record is None or record.state == "stopped":
@@ -227,7 +233,7 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
             workspace,
             protocol=protocol,
             device=setting.where,
-            progress=setting.progress,
+            progress=setting.heeding,
         )
     if before is record and measured:
         return ""
@@ -248,7 +254,7 @@ def _ensure_router(run: Path, dynamic: DynamicConfig, setting: Setting) -> None:
             dynamic.router,
             device=setting.where,
             tile=dynamic.tile,
-            progress=setting.progress,
+            progress=setting.heeding,
         )
 
 

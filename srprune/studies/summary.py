@@ -251,14 +251,15 @@ class _Group:
         baseline: _Group | None,
     ) -> Row:
         """What is told of it."""
-        findings = {
-            key: Finding(
-                value=estimate([float(values_I.mean()) for values_I in by_seed.values()]),
+        findings = {}
+        for key, figures in self.figures.items():
+            means = {seed: float(values_I.mean()) for seed, values_I in figures.items()}
+            findings[key] = Finding(
+                value=estimate(list(means.values())),
+                by_seed=means,
                 to_baseline=to_baseline.get(key),
                 to_control=to_control.get(key),
             )
-            for key, by_seed in self.figures.items()
-        }
         lost = [Diverged(each.seed, each.diverged) for each in self.runs if each.diverged]
         done = {*self.finished, *(each.seed for each in lost)}
         return Row(

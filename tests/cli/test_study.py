@@ -103,7 +103,7 @@ def test_a_study_runs_once_and_tells_what_it_says(finished, cli, tmp_path):
     report = workspace / "studies" / "s" / "report"
     rows = list(csv.DictReader((report / "report.csv").read_text().splitlines()))
     assert {row["axis_core-set"] for row in rows} >= {"full", "random50", "des50"}
-    assert {"report.md", "report.tex", "report.csv", "report.html"} <= {
+    assert {"report.md", "report.tex", "report.csv", "report.html", "runs.csv"} <= {
         path.name for path in report.iterdir()
     }
     made = weights(workspace)

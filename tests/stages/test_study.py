@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,32 @@ def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(opened: Ope
     half = status(plan, setting.workspace)
     assert (half.count("trained"), half.left_s, half.steps_done) == (2, 0, half.steps)
     assert str(half).startswith("0 of 2 cells, ")
-    told = iter([False, True])  # training would ask, too, but there is nothing to train
-    stopping = Setting(
-        setting.workspace, setting.roots, setting.benchmarks, "cpu", stopping=lambda: next(told)
-    )
+    stopping = replace(setting, stopping=lambda: any(results.glob("*.parquet")))
     with pytest.raises(Stopped, match=r"between two cells\. Run the study again to go on"):
         run_cells(plan, plan.cells, stopping)
     (first,) = results.glob("*.parquet")
     assert first.name.startswith(plan.cells[0].name)
     run_cells(plan, plan.cells, setting)
     assert sorted(results.glob("*.parquet")) == measured
+
+
+def test_a_stop_is_heard_while_a_router_is_fitted(opened: Open) -> None:
+    routed = {"routed": {"flops_budget": 0.6, "tile": 16, "router": "class_module"}}
+    plan, setting = opened(
+        {**SUPERNET, "axes": {**SUPERNET["axes"], "inference": routed}, "seeds": [0]}
+    )
+    seen: list[str] = []
+    stopping = replace(
+        setting,
+        stopping=lambda: "class_module" in seen,
+        progress=lambda label, done, total, note="": seen.append(label),
+    )
+    with pytest.raises(Stopped, match=r"stopped at 'class_module', 2 of 2,000\. The same command"):
+        run_cells(plan, plan.cells, stopping)
+    (run,) = setting.workspace.runs()
+    assert [path.stem for path in (run / "routers").iterdir()] == ["gradient"]
+    assert not list(setting.workspace.root.glob("results/*"))
+    assert status(plan, setting.workspace).count("trained") == 1
 
 
 def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(

@@ -175,6 +175,12 @@ def test_the_figures_are_those_of_the_arrays():
     )
 
 
+def test_a_finding_holds_the_value_of_each_seed():
+    found = told(all_runs())["idn", "des50"].findings["set5", "psnr_y"]
+    assert list(found.by_seed) == list(SEEDS)
+    assert list(found.by_seed.values()) == pytest.approx(means("idn", "des50", "set5"))
+
+
 def test_only_seeds_that_both_have_are_pairs():
     runs = all_runs()
     change(runs, "idn", "full", 1, rows=(), cost=None)

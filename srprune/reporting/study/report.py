@@ -1,4 +1,4 @@
-"""The report of a study, written: four formats and the pictures."""
+"""The report of a study, written: four formats, the runs and the pictures."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from srprune.reporting.study.long_csv import csv_text
 from srprune.reporting.study.markdown import markdown
 from srprune.reporting.study.page import page
 from srprune.reporting.study.pictures import draw_pictures
+from srprune.reporting.study.runs_csv import runs_csv
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class StudyReport:
     """What was written.
 
     Attributes:
-        files: report.md, report.tex, report.csv, report.html and the pictures.
+        files: report.md, report.tex, report.csv, report.html, runs.csv and the pictures.
         missing: what could not be made, and why.
     """
 
@@ -56,6 +57,7 @@ def write_study_report(
         "report.tex": latex(whole),
         "report.csv": csv_text(findings),
         "report.html": page(whole),
+        "runs.csv": runs_csv(findings),
     }
     for name, text in texts.items():
         write_text(folder / name, text)

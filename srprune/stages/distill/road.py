@@ -10,7 +10,7 @@ import torch
 
 from srprune.core.config import StageConfig
 from srprune.core.configs import find_config
-from srprune.core.progress import Progress, silent
+from srprune.core.progress import Progress, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.core.yaml_file import load
 from srprune.distill.config import DistillConfig, FinetuneConfig
@@ -69,22 +69,23 @@ def distil(
         name: of the generator and of the set.
         road: how.
         device: where.
-        stopping: asked after each step of training and before each batch of images.
+        stopping: asked after each step of training, before each batch of images, and on the way of
+            selecting and categorising.
         tell: told a line about each step.
         progress: told on the way.
 
     Raises:
         UserError: what the four steps raise.
     """
-    distill = road.distill
-    selection = select(workspace, distill.select, progress=progress)
+    distill, heed = road.distill, heeding(stopping, progress)
+    selection = select(workspace, distill.select, progress=heed)
     tell(f"{len(selection.coreset):,} windows of {selection.num_patches:,}: {selection.name}")
     groups = categorise(
         workspace,
         distill.categorise,
         coreset=selection.name,
         device=str(device),
-        progress=progress,
+        progress=heed,
     )
     tell(f"{distill.categorise.categories} categories: {groups.name}")
     job = plan_finetune(workspace, road.finetune, name=name, groups=groups.name)

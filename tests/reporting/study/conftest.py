@@ -60,6 +60,7 @@ def row(
             deltas = [factor * (gain + each) for each in wobble[:, k]]
             findings[benchmark, metric] = Finding(
                 estimate(values.tolist()),
+                dict(zip(seeds, values.tolist(), strict=True)),
                 None if rule == "full" else difference(deltas),
                 None if control is None else difference([d - factor * control for d in deltas]),
                 (paper or {}).get((benchmark, metric)),

@@ -24,6 +24,7 @@ from srprune.reporting.study.markdown import markdown
 from srprune.reporting.study.page import page
 from srprune.reporting.study.pictures import draw_pictures
 from srprune.reporting.study.report import write_study_report
+from srprune.reporting.study.runs_csv import runs_csv
 
 NASTY = r"""<b>&amp; 50% $x_1$ #{a}^~ \frac | *[i] "q" `c`"""
 VOID = {"meta", "img"}
@@ -122,7 +123,7 @@ def test_without_matplotlib_there_are_tables_and_a_word(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = write_study_report(small, tmp_path)
-    assert len(done.files) == 4
+    assert len(done.files) == 5
     assert "pip install 'srprune[report]'" in done.missing[0]
     assert "![" not in (tmp_path / "report.md").read_text()
     with pytest.raises(MissingDependency, match=r"srprune\[report\]"):
@@ -131,7 +132,7 @@ def test_without_matplotlib_there_are_tables_and_a_word(
 
 def test_a_study_without_runs_has_a_report(nothing_yet: Findings, tmp_path: Path) -> None:
     done = write_study_report(nothing_yet, tmp_path)
-    assert len(done.files) == 4
+    assert len(done.files) == 5
     assert "Nothing can be said yet" in (tmp_path / "report.md").read_text()
     lines = list(csv.DictReader((tmp_path / "report.csv").read_text().splitlines()))
     assert {each["missing"] for each in lines if each["rule"] != "bicubic"} == {"0 1"}
@@ -238,6 +239,27 @@ def test_csv_holds_every_figure(findings: Findings) -> None:
     assert (diverged["seeds"], diverged["missing"], diverged["steps"]) == ("0 1 3", "4", "5000")
     empty = by_key["idn", "asc25", "", ""]
     assert (empty["mean"], empty["n"], empty["missing"]) == ("", "0", "0 1 2")
+
+
+def test_the_runs_give_the_means_of_the_report(findings: Findings) -> None:
+    names = [f"axis_{axis}" for axis in findings.axes] + ["benchmark", "metric"]
+    runs: dict[tuple[str, ...], dict[int, float]] = {}
+    for line in csv.DictReader(runs_csv(findings).splitlines()):
+        assert (line["study"], line["protocol"]) == (findings.name, findings.protocol)
+        assert int(line["num_images"]) == findings.benchmarks[line["benchmark"]]
+        values = runs.setdefault(tuple(line[name] for name in names), {})
+        assert int(line["seed"]) not in values
+        values[int(line["seed"])] = float(line["value"])
+    told = {
+        tuple(line[name] for name in names): line
+        for line in csv.DictReader(csv_text(findings).splitlines())
+        if line["n"] not in ("", "0")
+    }
+    assert runs.keys() == told.keys() and runs
+    for key, values in runs.items():
+        assert " ".join(map(str, values)) == told[key]["seeds"]
+        mean = sum(values.values()) / len(values)
+        assert mean == pytest.approx(float(told[key]["mean"]), rel=1e-8)
 
 
 def test_csv_says_of_which_definition_an_ssim_is(findings: Findings) -> None:
