@@ -63,7 +63,8 @@ from srprune.models.build import build, load_weights
 from srprune.models.device import pick_device, use_tf32
 from srprune.models.domain import Domain
 from srprune.models.network import Network
-from srprune.stages.fit import Job, fit
+from srprune.stages.fit import fit
+from srprune.stages.job import Job
 from srprune.stages.train import validation
 from srprune.training.backward import Backward
 from srprune.training.distributed import ALONE

@@ -18,7 +18,7 @@ from srprune.core.errors import MissingDependency
 from srprune.core.workspace import Workspace
 
 if TYPE_CHECKING:
-    from srprune.stages.fit import Job
+    from srprune.stages.job import Job
 
 
 @click.command()

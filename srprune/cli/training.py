@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import device as Device
 
     from srprune.core.artifact import Header
-    from srprune.stages.fit import Job
+    from srprune.stages.job import Job
     from srprune.training.distributed import World
 
 Facts = dict[str, Any]

@@ -28,8 +28,9 @@ from srprune.stages.advice import Call, Measured, Rung, advice_of
 from srprune.stages.advice_file import read_advice, write_advice
 from srprune.stages.advise_plan import Search
 from srprune.stages.coresets import read_scores
-from srprune.stages.fit import Job, fit
+from srprune.stages.fit import fit
 from srprune.stages.held_out import measure
+from srprune.stages.job import Job
 from srprune.stages.pool import open_pool
 from srprune.stages.score import score
 from srprune.studies.halving import FULL, RANDOM, Candidate, survivors

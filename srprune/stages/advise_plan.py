@@ -18,8 +18,8 @@ from srprune.selection import RULES
 from srprune.selection.rule import FEATURES, Rule, portion
 from srprune.stages.coresets import read_scores
 from srprune.stages.extract import read_index
-from srprune.stages.fit import check_crops
 from srprune.stages.held_out import PROTOCOL, Split, check_measurable, split
+from srprune.stages.job import check_crops
 from srprune.stages.restorers import find_weights, run_names
 from srprune.stages.training_set import score_name
 from srprune.studies.halving import SHARES, Candidate, candidates, rung_steps, runs_ahead

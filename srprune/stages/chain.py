@@ -30,7 +30,8 @@ from srprune.stages.evaluate import (
     open_candidate,
 )
 from srprune.stages.extract import ImageSource, extract, read_index
-from srprune.stages.fit import check_crops, fit
+from srprune.stages.fit import fit
+from srprune.stages.job import check_crops
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
 from srprune.stages.report import Report, write_report
 from srprune.stages.score import score

@@ -20,7 +20,7 @@ from srprune.data.batches import Batches
 from srprune.data.patches import PatchPool
 from srprune.data.sampler import CropSampler
 from srprune.models.build import build
-from srprune.stages.fit import Job
+from srprune.stages.job import Job
 from srprune.stages.pool import open_pool
 from srprune.training.backward import inside
 from srprune.training.loop import Validate

@@ -32,7 +32,8 @@ from srprune.stages.evaluate import (
     results_path,
 )
 from srprune.stages.extract import ImageSource, extract
-from srprune.stages.fit import Job, fit
+from srprune.stages.fit import fit
+from srprune.stages.job import Job
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining

@@ -22,7 +22,7 @@ from srprune.models.build import build, load_weights
 from srprune.models.restorer import restorer_of
 from srprune.reporting.curves import write_curves
 from srprune.stages.extract import read_index, stored
-from srprune.stages.fit import Job, check_batch, check_crops
+from srprune.stages.job import Job, check_batch, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
 from srprune.stages.restorers import find_weights, run_names

@@ -19,7 +19,8 @@ from srprune.core.errors import ArtifactMismatch, Diverged, InputError  # noqa: 
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract, read_index  # noqa: E402
-from srprune.stages.fit import Job, check_batch, fit, open_batches  # noqa: E402
+from srprune.stages.fit import fit, open_batches  # noqa: E402
+from srprune.stages.job import Job, check_batch  # noqa: E402
 from srprune.stages.train import plan_training  # noqa: E402
 from srprune.training.distributed import ALONE  # noqa: E402
 

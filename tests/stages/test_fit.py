@@ -19,7 +19,8 @@ from srprune.core.yaml_file import load  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
-from srprune.stages.fit import Job, check_batch, fit, open_batches  # noqa: E402
+from srprune.stages.fit import fit, open_batches  # noqa: E402
+from srprune.stages.job import Job, check_batch  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
 from srprune.training.distributed import ALONE, World  # noqa: E402
 

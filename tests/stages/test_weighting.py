@@ -21,7 +21,8 @@ from srprune.models.build import load_weights  # noqa: E402
 from srprune.models.domain import Domain  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.features import lr_features_of  # noqa: E402
-from srprune.stages.fit import Job, fit, open_batches  # noqa: E402
+from srprune.stages.fit import fit, open_batches  # noqa: E402
+from srprune.stages.job import Job  # noqa: E402
 from srprune.stages.train import plan_training  # noqa: E402
 from srprune.stages.weighting import MIXTURE, mixture_of  # noqa: E402
 from srprune.training.distributed import ALONE  # noqa: E402
