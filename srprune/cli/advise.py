@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(min=0, min_open=True),
     help="How much worse than the full set counts as equally good, dB.",
 )
-@click.option("--name", help="Of the advice. [default: CONFIG__STEPS]")
+@options.name("Of the advice. [default: CONFIG__STEPS]")
 @click.option("--dry-run", is_flag=True, help="Print what would be run, and stop.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier search left.")
 @options.overrides

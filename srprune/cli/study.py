@@ -18,6 +18,7 @@ from srprune.core.workspace import Workspace
 if TYPE_CHECKING:
     from srprune.core.findings import Row
     from srprune.stages.study_plan import Plan, Status
+    from srprune.studies.grid import Cell
 
 RUN, STATUS, REPORT, WHOLE = "run", "status", "report", ""
 ACTIONS = (RUN, STATUS, REPORT)
@@ -37,7 +38,7 @@ ACTIONS = (RUN, STATUS, REPORT)
     multiple=True,
     help="auto, cpu, cuda or mps; again for more, such as --device cuda:0 --device cuda:1.",
 )
-@click.option("--shard", help="I/N, from 0: run the cells I, I+N, I+2N ... alone.")
+@click.option("--shard", help="I/N, from 0: do the runs I, I+N, I+2N ... alone.")
 @click.option("--edited", is_flag=True, help="Go on with a study that was edited after it began.")
 @click.option("--dry-run", is_flag=True, help="Print the cells and what becomes of them, and stop.")
 @options.overrides
@@ -80,9 +81,9 @@ def study(
         _say_status(status(plan, workspace), as_json, cells=dry_run)
         return
     if action in (RUN, WHOLE):
-        part = _part(shard)
+        cells = _part(plan, shard)
         again = [RUN, name, *_again(budget, overrides, roots, workspace, shard, edited)]
-        _run(plan, part, again, jobs, devices, edited, workers, roots, workspace, as_json)
+        _run(plan, cells, again, jobs, devices, edited, workers, roots, workspace, as_json)
     if action in (REPORT, WHOLE):
         _report(plan, name, budget, overrides, roots, workspace, as_json)
 
@@ -96,13 +97,15 @@ def _parsed(words: tuple[str, ...]) -> tuple[str, str]:
     return action, rest[0]
 
 
-def _part(shard: str | None) -> slice:
-    """The cells of a shard."""
+def _part(plan: Plan, shard: str | None) -> list[Cell]:
+    """The cells of a shard: those that share a run stay together."""
     if shard is None:
-        return slice(None)
+        return list(plan.cells)
     index, sign, number = shard.partition("/")
     if sign and index.isdecimal() and number.isdecimal() and int(index) < int(number):
-        return slice(int(index), None, int(number))
+        runs = list(dict.fromkeys(cell.name for cell in plan.cells))
+        own = {*runs[int(index) :: int(number)]}
+        return [cell for cell in plan.cells if cell.name in own]
     raise click.BadParameter(f"--shard is {shard}; it must be I/N with I from 0 to N - 1.")
 
 
@@ -125,7 +128,7 @@ def _again(
 
 def _run(
     plan: Plan,
-    part: slice,
+    cells: list[Cell],
     again: list[str],
     jobs: int | None,
     devices: tuple[str, ...],
@@ -144,7 +147,6 @@ def _run(
         click.echo(line, err=as_json)
 
     devices = devices or ("auto",)
-    cells = plan.cells[part]
     benchmarks = find_benchmarks(plan.study.evaluate.benchmarks, roots)
     for line in begin(plan, workspace, edited=edited).lines():
         tell(line)
@@ -155,6 +157,7 @@ def _run(
             benchmarks,
             devices[0],
             workers=workers,
+            edited=edited,
             stopping=stopping,
             tell=tell,
             progress=bars,

@@ -209,6 +209,7 @@ class Findings:
         apart: axes whose levels change more than core-set and budget, such as the network: their
             rows never stand on one line.
         tiles: one image, restored in several ways.
+        cut_down: networks that are not built as published, and how they differ, in words.
     """
 
     name: str
@@ -231,3 +232,4 @@ class Findings:
     contrasts: tuple[Contrast, ...] = ()
     apart: tuple[str, ...] = ()
     tiles: tuple[Routed, ...] = ()
+    cut_down: tuple[str, ...] = ()

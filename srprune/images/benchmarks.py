@@ -38,6 +38,7 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
     "urban100": BenchmarkSpec("Urban100", ("Urban100", "urban100"), 100, "Huang et al., CVPR 2015"),
 }
 PAPER = ("set5", "set14", "bsd100", "urban100")
+INNER = ("HR", "GTmod12")  # folders of HR images inside that of a benchmark
 
 # Photographs inside scikit-image's wheel: always there, offline. Held out: the four that no
 # demo trains on. The two motorcycle images are a stereo pair, so both stand on one side.
@@ -113,7 +114,7 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
         for root in roots:
             for base in (root, root / "benchmark", root / "benchmarks"):
                 for title in spec.folders:
-                    for folder in (base / title / "HR", base / title / "GTmod12", base / title):
+                    for folder in (*(base / title / inner for inner in INNER), base / title):
                         if folder.is_dir():
                             return _complete(name.lower(), spec, folder)
         searched = ", ".join(map(str, roots)) or "nowhere"
@@ -123,7 +124,7 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
         )
     folder = Path(name)
     if folder.is_dir():
-        return Benchmark(known_as(name), folder.resolve().name, folder, tuple(list_images(folder)))
+        return Benchmark(known_as(name), known_as(name), folder, tuple(list_images(folder)))
     if folder.name != name:  # written like a path
         raise InputError(f"there is no folder {name} to evaluate on.")
     raise unknown("benchmark", name, [*BENCHMARKS, PHOTOS])
@@ -132,12 +133,16 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
 def known_as(name: str) -> str:
     """The name that a benchmark has in tables, whether its files are here or not.
 
+    A folder has its own name; one that only says which images they are, its parent's: those of
+    ``Manga109/HR`` are ``Manga109``.
+
     Args:
         name: as :func:`find_benchmark` takes it.
     """
     if name == PHOTOS or name.lower() in BENCHMARKS:
         return name.lower()
-    return Path(name).resolve().name
+    folder = Path(name).resolve()
+    return folder.parent.name if folder.name in INNER and folder.parent.name else folder.name
 
 
 def _complete(name: str, spec: BenchmarkSpec, folder: Path) -> Benchmark:

@@ -336,10 +336,11 @@ def _pruning(chosen: Candidate, methods: Mapping[str, str]) -> Facts:
 
 
 def _commands(chosen: Candidate, pruning: Facts, steps: int, call: Call) -> list[str]:
-    """What to type next."""
+    """What to type next; the pruning is given whole, so that nothing of the user's own stays."""
     where = ["--workspace", str(call.workspace)]
-    sets = [*call.overrides, f"budget.steps={steps}"]
-    sets += [f"pruning.{key}={value}" for key, value in pruning.items()]
+    others = [each for each in call.overrides if each.split("=")[0].split(".")[0] != "pruning"]
+    whole = ", ".join(f"{key}: {value}" for key, value in pruning.items())
+    sets = [*others, f"budget.steps={steps}", f"pruning={{{whole}}}"]
     given = [word for text in sets for word in ("--set", text)]
     train = ["srprune", "train", "--config", call.config, *given, *where]
     if chosen == FULL:

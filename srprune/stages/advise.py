@@ -31,6 +31,7 @@ from srprune.stages.coresets import read_scores
 from srprune.stages.fit import fit
 from srprune.stages.held_out import measure
 from srprune.stages.job import Job
+from srprune.stages.logs import lost
 from srprune.stages.pool import open_pool
 from srprune.stages.score import score
 from srprune.studies.halving import FULL, RANDOM, Candidate, survivors
@@ -196,7 +197,7 @@ class _Runner:
 
     def _measured(self, job: Job, candidate: Candidate, about: str) -> Measured:
         """Train and measure; a run that loses its way is a result, too."""
-        watch, diverged, images = Stopwatch(), "", {}
+        watch, diverged, images, spent = Stopwatch(), "", {}, job.spent_s()
 
         def progress(label: str, done: int, total: int, note: str = "") -> None:
             self.progress("advise", self.steps + done, self.search.num_steps, f"{about}, {note}")
@@ -206,6 +207,8 @@ class _Runner:
                 job, device=self.device, resume=True, stopping=self.stopping, progress=progress
             )
             trained = Stopwatch()
+            if reason := lost(job.folder, job.config, job.plan.steps):
+                raise Diverged(reason)
             network, domain, _ = load_weights(job.weights)
             restorer = restorer_of(
                 candidate.name, network.to(self.device), domain, header.fingerprint
@@ -227,7 +230,7 @@ class _Runner:
             job.num_bytes,
             images,
             diverged,
-            seconds,
+            spent + seconds,
         )
 
     def _job(self, candidate: Candidate, steps: int, seed: int) -> Job:

@@ -29,7 +29,7 @@ from srprune.stages.evaluate import (
     find_benchmarks,
     open_candidate,
 )
-from srprune.stages.extract import ImageSource, extract, read_index
+from srprune.stages.extract import ImageSource, check_kept, extract, read_index
 from srprune.stages.fit import fit
 from srprune.stages.job import check_crops
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
@@ -142,9 +142,9 @@ def run_chain(
     """
     run, where, heed = resolved.run, pick_device(device), heeding(stopping, progress)
     benchmarks = find_benchmarks(run.evaluate.benchmarks, roots)  # missing ones show at once
-    index = extract(
-        ImageSource.find(run.images), run.extract, workspace, workers=workers, progress=heed
-    )
+    source = ImageSource.find(run.images)
+    check_kept(source, run.extract, workspace)
+    index = extract(source, run.extract, workspace, workers=workers, progress=heed)
     for pruning in run.arms.values():  # what does not fit is refused before any training
         window(pruning.ratio, pruning.offset, len(index))
     tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")

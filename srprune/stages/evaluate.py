@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -133,10 +134,18 @@ def find_benchmarks(names: Sequence[str], roots: Sequence[Path]) -> list[Benchma
     """Benchmarks by name; without names those of the paper that are there.
 
     Raises:
+        InputError: one is named twice.
         MissingArtifact: a named one is not there, or none of the paper's is.
     """
     if names:
-        return [find_benchmark(name, roots) for name in names]
+        benchmarks = [find_benchmark(name, roots) for name in names]
+        for one, other in itertools.combinations(benchmarks, 2):
+            if one.name == other.name:
+                raise InputError(
+                    f"two benchmarks are called {one.name} ({one.folder} and {other.folder}). "
+                    "Leave one out, or rename its folder."
+                )
+        return benchmarks
     found = []
     for name in PAPER:
         try:

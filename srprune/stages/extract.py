@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from srprune.core.artifact import atomic_path, digest, write_text
-from srprune.core.errors import ImageError, MissingArtifact, UserError
+from srprune.core.errors import ImageError, InputError, MissingArtifact, UserError
 from srprune.core.lock import exclusive
 from srprune.core.parallel import in_threads
 from srprune.core.patches import ALIGNMENT, ImageRecord, PatchIndex
@@ -163,6 +163,31 @@ def _extract(
             compress=compress,
         )
     return index
+
+
+def check_kept(source: ImageSource, config: ExtractConfig, workspace: Workspace) -> None:
+    """Refuse to put other patches in the place of those that finished runs were trained on.
+
+    Told by names, size and stride: images whose pixels alone have changed are found by their
+    contents, wherever runs are looked at.
+
+    Raises:
+        InputError: the workspace has runs of other patches.
+    """
+    try:
+        index = PatchIndex.read(workspace.patches)
+    except UserError:  # missing or damaged: there is nothing to keep
+        return
+    skipped = index.header.info.get("skipped", {}) if index.header else {}
+    names = {*skipped, *(image.path for image in index.images)}
+    there, now = (index.size, index.stride, names), (config.size, config.stride, {*source.names})
+    if there != now and workspace.runs():
+        raise InputError(
+            f"{workspace.root} holds runs of {len(index):,} patches of {index.size}/{index.stride} "
+            f"px from {len(index.images):,} images, and patches of {config.size}/{config.stride} "
+            f"px from the {len(source.names):,} images of {source.folder} are wanted now. Choose "
+            "another --workspace."
+        )
 
 
 def open_hr(workspace: Workspace, index: PatchIndex) -> PixelStore:

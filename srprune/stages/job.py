@@ -136,6 +136,16 @@ class Job:
     def _identity(self) -> dict[str, Any]:
         return {**self.params, "parents": dict(self.parents)}
 
+    def spent_s(self) -> float:
+        """Seconds of training behind its last checkpoint, over all attempts; 0 without one.
+
+        Raises:
+            ArtifactError: its checkpoints are damaged.
+            ArtifactMismatch: they are of another run.
+        """
+        state = self.checkpoints.load()
+        return float(state.get("seconds", 0.0)) if state else 0.0
+
     def finished(self) -> Header | None:
         """Header of the weights, if this very run is finished.
 
@@ -151,7 +161,7 @@ class Job:
             raise ArtifactMismatch(
                 f"{self.folder} holds a finished run of another config or other inputs "
                 f"({difference}). Choose another --workspace; or, with pretrain "
-                "and train, another --name, or --restart to replace it."
+                "and train, another --name, or --restart to replace it; or, with study, --edited."
             )
         return header
 

@@ -6,16 +6,18 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 
+from srprune.core.artifact import canonical
 from srprune.core.config import DynamicConfig, StageConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.energy import EnergyMeter
-from srprune.core.errors import Busy, Diverged, Stopped
+from srprune.core.errors import ArtifactMismatch, Busy, Diverged, InputError, Stopped
 from srprune.core.lock import WAIT_S, exclusive, in_turn
+from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, heeding, silent
 from srprune.core.results import METRICS, benchmark_means
 from srprune.core.workspace import Workspace
@@ -23,6 +25,7 @@ from srprune.core.yaml_file import load
 from srprune.images.benchmarks import Benchmark
 from srprune.models.device import pick_device, processor
 from srprune.scoring import RECONSTRUCTION
+from srprune.selection.rule import portion
 from srprune.stages.distill.road import distil, read_road, seconds_of
 from srprune.stages.dynamic import run_dynamically
 from srprune.stages.evaluate import (
@@ -31,9 +34,9 @@ from srprune.stages.evaluate import (
     open_candidate,
     results_path,
 )
-from srprune.stages.extract import ImageSource, extract
+from srprune.stages.extract import ImageSource, check_kept, extract
 from srprune.stages.fit import fit
-from srprune.stages.job import Job
+from srprune.stages.job import Job, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
@@ -44,8 +47,11 @@ from srprune.stages.train import plan_training, validation
 from srprune.studies.config import ScoreConfig, StudyConfig
 from srprune.studies.grid import Cell
 from srprune.studies.record import Record, State
+from srprune.training.loop import Validate
 
 Tell = Callable[[str], None]
+
+NETWORK = {"model", "model_args", "scale", "lr_crop", "skip_rim"}  # what crops have to fit
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Setting:
         benchmarks: of the study.
         device: of the trainings, such as ``cuda:1``.
         workers: threads for decoding.
+        edited: what was made from other inputs than those of now is made again; off: refused.
         stopping: asked after each step of a training; True saves a checkpoint and stops. Asked on
             the way of all else, too, which then leaves nothing half-made.
         tell: told a line about each stage.
@@ -69,6 +76,7 @@ class Setting:
     benchmarks: list[Benchmark]
     device: str = "auto"
     workers: int = 1
+    edited: bool = False
     stopping: Callable[[], bool] = field(default=lambda: False)
     tell: Tell = field(default=lambda line: None)
     progress: Progress = silent
@@ -101,10 +109,13 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
     with in_turn(workspace.at_work("preparation"), setting.tell):
         images = find_images(study.images, setting.roots, setting.tell, progress)
         source = ImageSource.find(images)
+        if not setting.edited:
+            check_kept(source, study.extract, workspace)
         index = extract(
             source, study.extract, workspace, workers=setting.workers, progress=progress
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
+        _check(cells, index)
         for scale in sorted({cell.config.scale for cell in cells}):
             open_pool(workspace, scale, progress)
             named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
@@ -133,6 +144,23 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
             )
 
 
+def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
+    """Refuse, before anything is trained, cells that could not be trained when their turn comes."""
+    seen: set[str] = set()
+    for cell in cells:
+        config = cell.config
+        kept = portion(config.pruning.ratio, len(index))
+        if config.batch > kept:
+            raise InputError(
+                f"batch is {config.batch}, but the cell '{cell.label}' trains on {kept} of the "
+                f"{len(index):,} patches. Choose a batch of at most {kept}, or a larger ratio."
+            )
+        plain = config.model_dump(mode="json", include=NETWORK)
+        if (key := canonical(plain)) not in seen:
+            seen.add(key)
+            check_crops(config, index.size)
+
+
 def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:
     """Train a scoring model on all patches, unless it is there."""
     changes = {**stage.set, "scale": scale, "pruning.ratio": 1, "pruning.offset": 0}
@@ -142,14 +170,7 @@ def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> No
     job = plan_pretraining(
         config, setting.workspace, name=f"{name}_x{scale}", progress=setting.heeding
     )
-    fit(
-        job,
-        device=setting.where,
-        resume=True,
-        validate=held_out_validation(config, job.pool, setting.where),
-        stopping=setting.stopping,
-        progress=setting.progress,
-    )
+    _fit(job, held_out_validation(config, job.pool, setting.where), setting)
     setting.tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
 
 
@@ -157,7 +178,8 @@ def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
     """Make a score table, unless it is there."""
     models = table.method in RECONSTRUCTION
     options = Options(context=table.context, include_rim=table.include_rim)
-    made, _ = score(
+    make = partial(
+        score,
         setting.workspace,
         method=table.method,
         scale=scale if models else None,
@@ -168,7 +190,32 @@ def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
         tell=setting.tell,
         progress=setting.heeding,
     )
+    try:
+        made, _ = make()
+    except ArtifactMismatch:
+        if not setting.edited:
+            raise
+        made, _ = make(restart=True)
     setting.tell(f"scores {made}")
+
+
+def _fit(job: Job, validate: Validate | None, setting: Setting) -> None:
+    """Train a job, or go on with it; with ``edited`` one of other inputs is made again."""
+    run = partial(
+        fit,
+        job,
+        device=setting.where,
+        validate=validate,
+        stopping=setting.stopping,
+        progress=setting.progress,
+    )
+    try:
+        run(resume=True)
+    except ArtifactMismatch:
+        if not setting.edited:
+            raise
+        setting.tell(f"{job.folder.name} was made from other inputs and is made again")
+        run(restart=True)
 
 
 def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
@@ -215,9 +262,14 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
     workspace = setting.workspace
     with exclusive(workspace.at_work(cell.name)):
         job = plan_training(
-            cell.config, workspace, stem="", name=cell.name, progress=setting.heeding
+            cell.config,
+            workspace,
+            stem="",
+            name=cell.name,
+            remake=setting.edited,
+            progress=setting.heeding,
         )
-        before = record = Record.read(job.folder)
+        before = record = _record_there(cell, job, setting)
         if record is None or record.state == "stopped":
             record = _train(cell, job, record, setting)
         if record.state == "diverged":
@@ -246,6 +298,35 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
     return f"{cell.label}: {', '.join(figures)}"
 
 
+def _record_there(cell: Cell, job: Job, setting: Setting) -> Record | None:
+    """What is known of a run; None where it was not begun, or is to be made again.
+
+    Raises:
+        ArtifactMismatch: it was made from other inputs than those of now.
+    """
+    record = Record.read(job.folder)
+    try:
+        header, spent = job.finished(), job.spent_s()
+        if record and record.state == "diverged" and record.parents not in (None, job.parents):
+            raise ArtifactMismatch(
+                f"{job.folder} is a run that diverged, of other inputs than those of now. Pass "
+                "--edited to run it again, or choose another --workspace."
+            )
+    except ArtifactMismatch:
+        if not setting.edited:
+            raise
+        return None
+    if record is None and header:  # trained by hand, or by an older version
+        record = _record(cell, job, "finished", "", header.made.get("seconds", 0.0), None, setting)
+        record.write(job.folder)
+    if record and record.state == "finished" and header is None:  # somebody took its weights away
+        return None
+    if spent > (record.seconds if record else 0):  # it was killed before it could write this down
+        joules = record.joules if record else None
+        record = _record(cell, job, "stopped", "", spent, joules, setting)
+    return record
+
+
 def _ensure_router(run: Path, dynamic: DynamicConfig, setting: Setting) -> None:
     """Fit the router of a run, unless it is there: training itself fits ``gradient`` alone."""
     if not router_path(run, dynamic.router).exists():
@@ -261,23 +342,11 @@ def _ensure_router(run: Path, dynamic: DynamicConfig, setting: Setting) -> None:
 
 def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Record:
     """Train a cell to its end, and record what it cost, however it ends."""
-    if before is None and (header := job.finished()):  # trained by hand, or by an older version
-        seconds = header.made.get("seconds", 0.0)
-        record = _record(cell, job, "finished", "", seconds, None, setting)
-        record.write(job.folder)
-        return record
     meter, started = EnergyMeter(), time.perf_counter()
     state: State = "stopped"
     reason = ""
     try:
-        fit(
-            job,
-            device=setting.where,
-            resume=True,
-            validate=validation(cell.config, setting.roots, setting.where),
-            stopping=setting.stopping,
-            progress=setting.progress,
-        )
+        _fit(job, validation(cell.config, setting.roots, setting.where), setting)
         state = "finished"
     except Diverged as error:
         state, reason = "diverged", str(error)
@@ -310,4 +379,5 @@ def _record(
         joules=joules,
         device=processor(setting.where),
         set_seconds=seconds_of(setting.workspace, cell.distilled) if cell.distilled else None,
+        parents=dict(job.parents),
     )

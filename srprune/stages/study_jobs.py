@@ -64,9 +64,10 @@ def run_processes(
         raise Stopped("stopped; every process has saved its checkpoint. The same call goes on.")
     statuses = [process.returncode for process in processes]
     if any(statuses):
-        failed = sum(status != 0 for status in statuses)
+        failed, killed = sum(each != 0 for each in statuses), sum(each < 0 for each in statuses)
+        why = "they have said why" if not killed else f"{killed} of them were killed from outside"
         message = (
-            f"{failed} of {jobs} processes could not do their work; they have said why. What is "
-            "finished is kept, and the same call goes on."
+            f"{failed} of {jobs} processes could not do their work; {why}. What is finished is "
+            "kept, and the same call goes on."
         )
         raise SrpruneError(message) if 1 in statuses else UserError(message)

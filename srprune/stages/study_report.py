@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactMismatch, MissingArtifact
 from srprune.core.findings import Cost, Findings, Key, Routed, Row
 from srprune.core.progress import Progress, silent
@@ -19,10 +19,10 @@ from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
 from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
+from srprune.stages.logs import column, lost
 from srprune.stages.routing import lr_of, read_routing, tile_map
 from srprune.stages.study_plan import Plan
 from srprune.studies.config import StudyConfig
-from srprune.studies.divergence import lost_its_way
 from srprune.studies.grid import FULL, MEASURING, Cell
 from srprune.studies.record import Record
 from srprune.studies.summary import Observation, contrasts, summarise
@@ -101,6 +101,7 @@ def findings(
         margin_db=study.margin_db,
         bicubic=tables.bicubic({cell.config.scale for cell in plan.cells}),
         rows=_beside_the_paper(rows, plan) if study.paper else rows,
+        cut_down=_cut_down(study, plan.cells),
         validation=curves.pop() if len(curves) == 1 else "",
         pool=f"{len(index):,} patches of {index.size} px from {len(index.images):,} images",
         machines=tuple(sorted({record.device for record in records})),
@@ -220,30 +221,28 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
             "'srprune study' again, which measures anew."
         )
     patches = read_index(workspace).fingerprint
+    coreset = workspace.coreset(header.params["train_set"])
+    if "coreset" in header.parents and coreset.exists():
+        there = CoreSet.read(coreset).fingerprint
+        if header.parents["coreset"] != there:
+            raise ArtifactMismatch(
+                f"{run} was trained on core-set {header.parents['coreset'][:8]}, but {coreset} is "
+                f"{there[:8]} now. Run 'srprune study' with --edited, which trains it again."
+            )
     if header.parents["patches"] != patches:
         raise ArtifactMismatch(
             f"{run} was trained on patch index {header.parents['patches'][:8]}, but the workspace "
             f"holds {patches[:8]}: it cannot stand in one table with the others. Choose another "
             "--workspace, or delete the run."
         )
-    adaptive = _column(run / "adaptive.csv", "visited")
+    adaptive = column(run / "adaptive.csv", "visited")
     return replace(
         seen,
         rows=table.rows,
         cost=_cost(cell, record, adaptive, tables.path(cell.measured_as)),
-        curve=tuple(_column(run / "validation.csv", "psnr_y")),
-        diverged=_lost(cell, run, record.steps, adaptive),
+        curve=tuple(column(run / "validation.csv", "psnr_y")),
+        diverged=lost(run, cell.config, record.steps),
     )
-
-
-def _lost(cell: Cell, run: Path, steps: int, adaptive: Sequence[tuple[int, float]]) -> str | None:
-    """Whether a run lost its way without a NaN."""
-    if cell.config.loss == "bd":  # it falls through 0, so that its ratios say nothing
-        return None
-    since = adaptive[0][0] if adaptive else 0
-    if cell.config.sampling:  # the second phase draws harder patches on purpose
-        since = round(cell.config.sampling.start * steps)
-    return lost_its_way(_column(run / "log.csv", "loss"), since)
 
 
 def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], results: Path) -> Cost:
@@ -267,15 +266,6 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], res
     )
 
 
-def _column(path: Path, name: str) -> list[tuple[int, float]]:
-    """(step, value) of a log; empty where there is none."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [(int(row["step"]), float(row[name])) for row in csv.DictReader(file)]
-    except FileNotFoundError:
-        return []
-
-
 def _axes_of(study: StudyConfig, *keys: str) -> list[str]:
     """Axes beside the compared one all of whose keys begin with one of these."""
     return [
@@ -287,26 +277,32 @@ def _axes_of(study: StudyConfig, *keys: str) -> list[str]:
 
 
 def _beside_the_paper(rows: Sequence[Row], plan: Plan) -> tuple[Row, ...]:
-    """Rows with what the paper prints for them."""
-    table = plan.study.paper
+    """Rows with what the paper prints for them.
+
+    Steps are those that were planned, so that a row has its number before the full set is finished.
+    """
+    table, study = plan.study.paper, plan.study
     assert table is not None
-    networks = {tuple(cell.levels.values()): cell.config.model for cell in plan.cells}
-    full = _full_steps(rows, plan.study)
+    cells = {tuple(cell.levels.values()): cell for cell in plan.cells}
 
     def printed(row: Row, key: Key) -> float | None:
-        baseline = full.get(_others(row, plan.study))
-        share = row.cost.steps / baseline if row.cost and baseline else 1.0
+        cell = cells[tuple(row.levels.values())]
+        baseline = {**row.levels, study.compare: next(iter(study.axes[study.compare]))}
+        full = cells[tuple(baseline.values())]
+        method = study.scores[row.score].method if row.score in study.scores else row.score
+        if method not in ("", "mse", "sobel"):  # the paper knows no other score
+            return None
         return paper_value(
             table=table,
-            network=networks[tuple(row.levels.values())],
+            network=cell.config.model,
             rule=row.rule,
             ratio=row.ratio,
             scale=row.scale,
             benchmark=key[0],
             metric=key[1],
             offset=row.offset,
-            step_share=share,
-            score="sobel" if row.score == "sobel" else "loss",
+            step_share=_length(cell) / _length(full),
+            score="sobel" if method == "sobel" else "loss",
         )
 
     return tuple(
@@ -320,15 +316,23 @@ def _beside_the_paper(rows: Sequence[Row], plan: Plan) -> tuple[Row, ...]:
     )
 
 
-def _full_steps(rows: Sequence[Row], study: StudyConfig) -> Mapping[tuple[str, ...], int]:
-    """Steps of the baselines, by all levels but the compared one."""
-    first = next(iter(study.axes[study.compare]))
-    return {
-        _others(row, study): row.cost.steps
-        for row in rows
-        if row.cost and row.levels[study.compare] == first
-    }
+def _length(cell: Cell) -> float:
+    """How long a cell is trained, in steps or epochs of the full set, as its budget counts."""
+    budget, pruning = cell.config.budget, cell.config.pruning
+    return (budget.steps or budget.epochs or 0) * (1 if pruning.step_matching else pruning.ratio)
 
 
-def _others(row: Row, study: StudyConfig) -> tuple[str, ...]:
-    return tuple(level for axis, level in row.levels.items() if axis != study.compare)
+def _cut_down(study: StudyConfig, cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Networks that the study builds otherwise than their base configs, and how."""
+    found: dict[str, None] = {}
+    for cell in cells:
+        levels = [study.axes[axis][level] for axis, level in cell.levels.items()]
+        changes = {key: value for part in (study.set, *levels) for key, value in part.items()}
+        own = [
+            f"{key.removeprefix('model_args.')} {value}"
+            for key, value in changes.items()
+            if key.startswith("model_args.")
+        ]
+        if own:
+            found[f"{cell.config.model} ({', '.join(own)})"] = None
+    return tuple(found)

@@ -39,6 +39,7 @@ def plan_training(
     stem: str,
     name: str | None = None,
     coreset: Path | None = None,
+    remake: bool = False,
     progress: Progress = silent,
 ) -> Job:
     """Find or make the core-set of a config, and plan the run.
@@ -49,6 +50,7 @@ def plan_training(
         stem: what the run's name begins with, such as ``fsrcnn_x2``.
         name: of the run; by default made of stem, core-set and seed.
         coreset: a core-set file to train on instead of what ``config.pruning`` asks for.
+        remake: choose again where the core-set that is there was made from other inputs.
         progress: told while LR is made.
 
     Raises:
@@ -60,7 +62,7 @@ def plan_training(
     make_optimizer(network, config.optimizer, network.last_layer)
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
-    chosen = training_set(config, workspace, pool.index, coreset, progress)
+    chosen = training_set(config, workspace, pool.index, coreset, remake, progress)
     weights, origin = chosen.weights, None
     if chosen.distilled:
         if config.sampling:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from srprune.core.config import TrainConfig
+from srprune.core.config import PruningConfig, TrainConfig
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactMismatch
 from srprune.core.patches import PatchIndex
@@ -52,6 +52,7 @@ def training_set(
     workspace: Workspace,
     index: PatchIndex,
     given: Path | None = None,
+    remake: bool = False,
     progress: Progress = silent,
 ) -> TrainingSet:
     """Find the core-set of a config, or make it.
@@ -61,6 +62,7 @@ def training_set(
         workspace: holds scores and core-sets; gets what is missing.
         index: the patches.
         given: a core-set file to take instead of what ``config.pruning`` asks for.
+        remake: choose again where the core-set that is there was made from other inputs.
         progress: told while features are made.
 
     Raises:
@@ -92,30 +94,19 @@ def training_set(
         name = name_of(rule, pruning.ratio, pruning.offset, None, pruning.seed, settings)
         return TrainingSet(name, plan.start_K, None, parents, plan)
     else:
-        scores = None
-        if rule.scores:
-            scores = score_name(pruning.score, config.scale)
-            parents_of_scores = read_scores(workspace, scores, index).fingerprint
+        scores = score_name(pruning.score, config.scale) if rule.scores else None
         name = name_of(rule, pruning.ratio, pruning.offset, scores, pruning.seed, settings)
         path = workspace.coreset(name)
-        if path.exists():
-            coreset = CoreSet.read(path, patches=index.fingerprint)
-            made = coreset.header.params
-            if any(made[key] != getattr(pruning, key) for key in ("rule", "ratio", "offset")) or (
-                made.get("settings", {}) != plain(settings)
-            ):
-                raise ArtifactMismatch(
-                    f"{path} was made with other settings than its name says (rule {made['rule']}, "
-                    f"ratio {made['ratio']}, offset {made['offset']}, "
-                    f"settings {made.get('settings', {})}). Delete it."
-                )
-            if scores and coreset.header.parents.get("scores") != parents_of_scores:
-                raise ArtifactMismatch(
-                    f"{path} was made from other scores than {workspace.scores(scores)}. "
-                    "Run 'srprune select' again."
-                )
-        else:
-            coreset = select(
+        found = None
+        try:
+            found = _coreset_there(path, pruning, settings, index, workspace, scores)
+        except ArtifactMismatch:
+            if not remake:
+                raise
+        coreset = (
+            found
+            if found is not None
+            else select(
                 workspace,
                 rule=pruning.rule,
                 ratio=pruning.ratio,
@@ -125,8 +116,43 @@ def training_set(
                 settings=pruning.args,
                 progress=progress,
             ).coreset
+        )
     parents["coreset"] = coreset.fingerprint
     return TrainingSet(name, coreset.patch_ids, coreset.weights, parents)
+
+
+def _coreset_there(
+    path: Path,
+    pruning: PruningConfig,
+    settings: Mapping[str, object],
+    index: PatchIndex,
+    workspace: Workspace,
+    scores: str | None,
+) -> CoreSet | None:
+    """The core-set that a config asks for, if it was made already and from what is here.
+
+    Raises:
+        ArtifactMismatch: it was made from other patches, other scores or with other settings.
+    """
+    ranked_by = read_scores(workspace, scores, index).fingerprint if scores else None
+    if not path.exists():
+        return None
+    coreset = CoreSet.read(path, patches=index.fingerprint)
+    made = coreset.header.params
+    if any(made[key] != getattr(pruning, key) for key in ("rule", "ratio", "offset")) or (
+        made.get("settings", {}) != plain(settings)
+    ):
+        raise ArtifactMismatch(
+            f"{path} was made with other settings than its name says (rule {made['rule']}, "
+            f"ratio {made['ratio']}, offset {made['offset']}, "
+            f"settings {made.get('settings', {})}). Delete it."
+        )
+    if scores and coreset.header.parents.get("scores") != ranked_by:
+        raise ArtifactMismatch(
+            f"{path} was made from other scores than {workspace.scores(scores)}. "
+            "Run 'srprune select' again; or, with study, pass --edited."
+        )
+    return coreset
 
 
 def score_name(score: str, scale: int) -> str:

@@ -143,10 +143,12 @@ def read_study(path: Path, budget: str | None = None, overrides: Sequence[str] =
     if budget not in study.budgets:
         raise unknown("budget", budget, study.budgets)
     merged = _merged(_plain(study), study.budgets[budget])
-    levels = merged.get("axes", {}).get(study.compare, {})
-    for name, pair in study.contrasts.items():  # a budget that drops levels need not name these
-        if not set(pair) <= set(levels):
-            merged.get("contrasts", {}).pop(name, None)
+    axes, contrasts = merged.get("axes"), merged.get("contrasts")
+    levels = axes.get(study.compare) if isinstance(axes, Mapping) else None
+    if isinstance(levels, Mapping) and isinstance(contrasts, dict):  # else it is told below
+        for name, pair in study.contrasts.items():  # dropped levels need not be named in both
+            if not set(pair) <= set(levels):
+                contrasts.pop(name, None)
     text = yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
     try:
         return parse(text, StudyConfig, f"{path} with budget {budget}", overrides)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from srprune.core.errors import ConfigError, InputError, UnknownName
 from srprune.core.names import unknown
 from srprune.core.results import scaled
 from srprune.core.yaml_file import load, parse
+from srprune.models import MODELS
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.studies.config import StudyConfig
@@ -93,6 +95,8 @@ def cells_of(study: StudyConfig) -> tuple[Cell, ...]:
             faults.update(dict.fromkeys(_placed(each, study, levels) for each in error.faults))
         except UnknownName as error:
             raise UnknownName(f"{error} (the cell {', '.join(levels.values())})") from error
+        except InputError as error:
+            raise InputError(f"{error} (the cell {', '.join(levels.values())})") from error
     if faults:
         raise ConfigError(list(faults))
     cells = [
@@ -112,12 +116,14 @@ def _combinations(study: StudyConfig) -> Iterator[dict[str, str]]:
 
 def _num_seeds(study: StudyConfig, levels: Mapping[str, str]) -> int:
     """How many of the seeds a combination gets: all, or what its last level says."""
-    count = len(study.seeds)
+    count = most = len(study.seeds)
     for axis, level in levels.items():
         count = study.axes[axis][level].get("seeds", count)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= most:
             where = f"axes.{axis}.{level}.seeds"
-            raise ConfigError([f"{where} is {count!r}; it must be a number of seeds, at least 1"])
+            raise ConfigError(
+                [f"{where} is {count!r}; it must be a number of seeds, 1 to the {most} of 'seeds'"]
+            )
     return count
 
 
@@ -163,11 +169,15 @@ def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
             ["no axis and not 'set' names the base file; give config: fsrcnn_x2.yaml or the like"]
         )
     share = changes.pop("steps", 1)
+    if "seeds" in study.set:
+        raise ConfigError(["seeds stands in 'set'; it goes to the top of the study, or to a level"])
     changes.pop("seeds", None)
     measured = {key: changes.pop(key) for key in list(changes) if key in MEASURING}
     settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
     config = load(find_config(file), TrainConfig, settings)
+    MODELS[config.model]  # an unknown name is a fault, and so are settings that no rule takes
     rule = config.pruning.rule
+    RULES.load(rule).checked(config.pruning.args, "pruning.args.")
     if config.pruning.ratio == 1 and RULES.load(rule).whole_is_full:
         rule = FULL
     _check_set(study, config, rule)
@@ -208,7 +218,7 @@ def _dynamic(measured: Mapping[str, object], config: TrainConfig) -> DynamicConf
 
 def _budget(config: TrainConfig, share: object) -> BudgetConfig:
     """The budget of a cell: a share of that of its base config."""
-    if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < math.inf:
         raise ConfigError([f"steps is {share!r}; it must be a share of the budget, above 0"])
     steps, epochs = config.budget.steps, config.budget.epochs
     if steps is None:

@@ -30,6 +30,8 @@ class Record:
         joules: likewise, of the whole machine; None where nothing counts them.
         device: that it ran on.
         set_seconds: of making the synthesised set that it trains on, which others may share.
+        parents: fingerprints of what it was made from, by which a run that diverged is told from
+            one of other inputs; None in records of earlier versions.
     """
 
     state: State
@@ -41,6 +43,7 @@ class Record:
     joules: float | None
     device: str
     set_seconds: float | None = None
+    parents: Mapping[str, str] | None = None
 
     @classmethod
     def read(cls, run: Path) -> Record | None:
@@ -113,7 +116,10 @@ class Ledger:
         """
         path = folder / "study.json"
         try:
-            return cls(json.loads(path.read_text(encoding="utf-8"))["cells"])
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            if not all(isinstance(each, str) and " " in each for each in dict(cells).values()):
+                raise ValueError(cells)
+            return cls(cells)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
@@ -134,15 +140,17 @@ class Ledger:
 
 
 def _inputs(study: StudyConfig, cell: Cell) -> str:
-    """Over what a cell is made from and its config does not say: patches, scores, scorers."""
+    """Over what a cell is made from and its name does not say: patches, scores, weights."""
     score = study.scores.get(cell.score, ScoreConfig(method=cell.score)) if cell.score else None
     return digest(
+        study.images,
         canonical(study.extract.model_dump(mode="json")),
         canonical(score.model_dump(mode="json") if score else None),
         *(
             canonical(study.scorers[name].model_dump(mode="json"))
             for name in (score.scorers if score else ())
         ),
+        *([cell.config.init.weights] if cell.config.init.weights else []),
         *([canonical(cell.dynamic.model_dump(mode="json"))] if cell.dynamic else []),
         *(
             [canonical(study.distilled[cell.distilled].model_dump(mode="json"))]

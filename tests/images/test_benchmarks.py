@@ -56,6 +56,13 @@ def test_a_known_benchmark_must_be_complete(tmp_path: Path) -> None:
     assert len(find_benchmark(str(tmp_path / "Set5" / "HR"), []).images) == 2
 
 
+@pytest.mark.parametrize("inner", ["HR", "GTmod12", "."])
+def test_a_folder_is_called_as_its_benchmark(tmp_path: Path, inner: str) -> None:
+    put(tmp_path / "Manga109" / inner, "a.png")
+    found = find_benchmark(str(tmp_path / "Manga109" / inner), [])
+    assert (found.name, found.title) == ("Manga109", "Manga109")
+
+
 def test_lr_images_beside_hr_images_are_not_measured_with_them(tmp_path: Path) -> None:
     put(tmp_path / "Set5", *FIVE)
     put(tmp_path / "Set5" / "LR_bicubic", "a.png")

@@ -1,4 +1,4 @@
-"""What makes two measurements measurements of the same files."""
+"""What is measured: the same files, each benchmark once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from srprune.core.errors import InputError
 from srprune.images.benchmarks import find_benchmark, photos_folder
-from srprune.stages.evaluate import files_of
+from srprune.stages.evaluate import files_of, find_benchmarks
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -30,3 +34,14 @@ def test_copies_of_other_dates_are_the_same_files_and_other_bytes_are_not(tmp_pa
     (two / "image.png").write_bytes(raw)  # as many bytes as before, at another date
     same, other = fingerprints()
     assert same == first and other != first
+
+
+def test_a_benchmark_is_named_once(tmp_path: Path) -> None:
+    for place in ("one", "two"):
+        (tmp_path / place / "Own").mkdir(parents=True)
+        Image.new("RGB", (24, 24)).save(tmp_path / place / "Own" / "a.png")
+    names = [str(tmp_path / place / "Own") for place in ("one", "two")]
+    with pytest.raises(InputError, match=r"two benchmarks are called Own .*rename its folder"):
+        find_benchmarks(names, [])
+    with pytest.raises(InputError, match="two benchmarks are called photos"):
+        find_benchmarks(["photos", "photos"], [])

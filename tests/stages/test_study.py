@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +14,20 @@ import yaml
 from PIL import Image
 
 pytest.importorskip("torch")
+import torch
+
 from srprune.core.config import ExtractConfig
-from srprune.core.errors import Stopped
+from srprune.core.errors import ArtifactMismatch, InputError, Stopped
+from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.reporting.canvas import canvas
 from srprune.reporting.study.pictures import plans
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
-from srprune.stages.study import Setting, run_cells
+from srprune.stages.study import Setting, prepare, run_cell, run_cells
 from srprune.stages.study_plan import Plan, open_study, status
 from srprune.stages.study_report import findings
+from srprune.training.checkpoints import Checkpoints
 
 STUDY = {
     "title": "The full set, twice",
@@ -38,6 +43,25 @@ STUDY = {
     "axes": {"core-set": {"full": {"pruning.ratio": 1, "pruning.offset": 0}}},
     "compare": "core-set",
     "seeds": [0, 1],
+}
+
+
+RANKED = {
+    **STUDY,
+    "scorers": {
+        "srcnn": {
+            "config": "srcnn.yaml",
+            "set": {"budget.steps": 2, "batch": 2, "lr_crop": 12, "model_args.variant": "9-1-5"},
+        }
+    },
+    "axes": {
+        "core-set": {
+            "full": {"pruning.ratio": 1, "pruning.offset": 0},
+            "random50": {"pruning.rule": "random", "pruning.ratio": 0.5, "pruning.offset": 0},
+            "des50": {"pruning.rule": "des", "pruning.ratio": 0.5, "pruning.offset": 0},
+        }
+    },
+    "seeds": [0],
 }
 
 
@@ -73,10 +97,11 @@ def opened(images: Path, tmp_path: Path) -> Open:
     """A study that no process has run yet, and where to run it."""
     workspace = Workspace(tmp_path / "workspace")
     extract(ImageSource.find(str(images)), ExtractConfig(size=48, stride=24), workspace)
-    (tmp_path / "held").mkdir()
+    folder = tmp_path / "BSD100"  # by whose name the paper's figures are found
+    folder.mkdir()
     flat = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
-    Image.fromarray(flat).resize((36, 36)).save(tmp_path / "held" / "one.png")
-    held = str(tmp_path / "held")
+    Image.fromarray(flat).resize((36, 36)).save(folder / "one.png")
+    held = str(folder)
     file = tmp_path / "s.yaml"
     setting = Setting(workspace, [tmp_path], find_benchmarks([held], [tmp_path]), "cpu")
 
@@ -107,6 +132,117 @@ def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(opened: Ope
     assert first.name.startswith(plan.cells[0].name)
     run_cells(plan, plan.cells, setting)
     assert sorted(results.glob("*.parquet")) == measured
+
+
+def trained(plan: Plan, setting: Setting) -> dict[str, str]:
+    """Fingerprint of the weights of each cell, by its level."""
+    runs = {cell.levels["core-set"]: setting.workspace.run(cell.name) for cell in plan.cells}
+    return {
+        level: read_weights_header(run / "weights.safetensors").fingerprint
+        for level, run in runs.items()
+    }
+
+
+def test_runs_of_an_edited_scoring_model_are_refused_or_made_again(opened: Open) -> None:
+    plan, setting = opened(RANKED)
+    prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
+    before = trained(plan, setting)
+    scorer = {**RANKED["scorers"]["srcnn"], "set": {"budget.steps": 3, "batch": 2, "lr_crop": 12}}
+    plan, setting = opened({**RANKED, "scorers": {"srcnn": scorer}})
+    with pytest.raises(ArtifactMismatch, match=r"srcnn_x2 holds a finished run .* --edited\."):
+        prepare(plan.study, plan.cells, setting)
+
+    remake = replace(setting, edited=True)
+    prepare(plan.study, plan.cells, remake)
+    (ranked,) = [cell for cell in plan.cells if cell.score]
+    with pytest.raises(ArtifactMismatch, match=r"made from other scores .* pass --edited\."):
+        run_cell(ranked, plan.study, setting)
+    assert trained(plan, setting) == before
+    coreset = next(setting.workspace.root.glob("coresets/des*.parquet"))
+    coreset.unlink()  # as somebody would who follows the messages: the run itself is told, too
+    with pytest.raises(ArtifactMismatch, match=r"finished run of another config or other inputs"):
+        run_cell(ranked, plan.study, setting)
+    with pytest.raises(ArtifactMismatch, match=r"trained on core-set .* --edited"):
+        findings(plan, setting.workspace, setting.benchmarks, command="")
+
+    run_cells(plan, plan.cells, remake)
+    after = trained(plan, setting)
+    assert {level for level in after if after[level] != before[level]} == {"des50"}
+    run_cells(plan, plan.cells, setting)
+    assert trained(plan, setting) == after
+    assert findings(plan, setting.workspace, setting.benchmarks, command="").num_runs == 3
+
+
+def test_a_study_of_other_patches_leaves_those_that_runs_stand_on(opened: Open) -> None:
+    plan, setting = opened({**STUDY, "seeds": [0]})
+    prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
+    kept = setting.workspace.patches.read_bytes()
+    plan, setting = opened({**STUDY, "seeds": [0], "extract": {"size": 96, "stride": 48}})
+    with pytest.raises(InputError, match=r"of 48/24 px .* of 96/48 px .* another --workspace"):
+        prepare(plan.study, plan.cells, setting)
+    assert setting.workspace.patches.read_bytes() == kept
+    remake = replace(setting, edited=True)
+    prepare(plan.study, plan.cells, remake)
+    with pytest.raises(ArtifactMismatch, match="--edited"):
+        run_cells(plan, plan.cells, setting)
+    run_cells(plan, plan.cells, remake)
+    assert findings(plan, setting.workspace, setting.benchmarks, command="").num_runs == 1
+
+
+def test_what_cannot_be_trained_is_refused_before_anything_is(opened: Open) -> None:
+    for change, words in (
+        ({"pruning.ratio": 0.01, "pruning.rule": "random", "batch": 500}, r"'last, seed 0' trains"),
+        ({"model_args.dd": 3}, "fsrcnn"),
+        ({"lr_crop": 48}, "48"),
+    ):
+        levels = {**STUDY["axes"]["core-set"], "last": change}
+        plan, setting = opened({**STUDY, "axes": {"core-set": levels}})
+        with pytest.raises(InputError, match=words):
+            prepare(plan.study, plan.cells, setting)
+        assert not (setting.workspace.root / "runs").exists()
+
+
+def test_a_run_that_was_killed_keeps_its_cost(opened: Open) -> None:
+    plan, setting = opened({**STUDY, "seeds": [0], "set": {**STUDY["set"], "budget.steps": 40}})
+    (cell,) = plan.cells
+    asked = iter(range(99))
+    with pytest.raises(Stopped):
+        run_cell(cell, plan.study, replace(setting, stopping=lambda: next(asked) > 2))
+    record = setting.workspace.run(cell.name) / "cell.json"
+    record.unlink()  # killed before it could be written
+    (checkpoint,) = (record.parent / "checkpoints").glob("*.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    checkpoints = Checkpoints(checkpoint.parent, json.loads(state.pop("identity")))
+    checkpoints.save(state.pop("step"), {**state, "seconds": 1000.0})
+    run_cell(cell, plan.study, setting)
+    assert 1000 < json.loads(record.read_text())["seconds"] < 1100
+
+
+def test_the_papers_figure_beside_a_row_is_that_of_its_steps_and_its_score(opened: Open) -> None:
+    levels = {
+        **RANKED["axes"]["core-set"],
+        "des25": {"pruning.ratio": 0.25, "pruning.offset": 0, "pruning.step_matching": False},
+        "des25, all steps": {"pruning.ratio": 0.25, "pruning.offset": 0},
+        "laplacian25": {
+            "pruning.ratio": 0.25, "pruning.offset": 0, "pruning.score": "laplacian"
+        },
+    }  # fmt: skip
+    plan, setting = opened({**RANKED, "axes": {"core-set": levels}, "paper": 1})
+    prepare(plan.study, plan.cells, setting)
+    for cell in plan.cells:
+        if cell.config.pruning.ratio == 0.25:
+            run_cell(cell, plan.study, setting)
+    found = findings(plan, setting.workspace, setting.benchmarks, command="")
+    printed = {
+        row.levels["core-set"]: row.findings["BSD100", "psnr_y"].paper
+        for row in found.rows
+        if row.findings
+    }
+    # Table 1 of Moser et al. 2024, FSRCNN; the full set is not trained yet
+    assert printed == {"des25": 30.98, "des25, all steps": 31.35, "laplacian25": None}
+    assert found.cut_down == ("fsrcnn (d 6, s 4, m 1)",)
 
 
 def test_a_stop_is_heard_while_a_router_is_fitted(opened: Open) -> None:

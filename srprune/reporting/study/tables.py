@@ -180,6 +180,8 @@ def papers(findings: Findings) -> Table:
         "Ours and the paper's differ in training data, steps and recipe: read the differences "
         "between rows, not between columns."
     ]
+    if findings.cut_down:
+        notes.append(f"Ours are built otherwise than published: {'; '.join(findings.cut_down)}.")
     notes += [OTHER_NOTE] if others else []
     name = f"Ours beside the paper's ({PAPER})"
     return Table("paper", name, tuple(columns), 1, tuple(blocks), tuple(notes))
