@@ -68,10 +68,10 @@ def study(
 
     \b
     Example:
-      srprune study ratio_sweep.yaml --budget smoke
+      srprune study ratio_sweep.yaml --budget smoke -w smoke
       srprune study table1_bsd100_x2.yaml --budget gpu --device cuda:0 --device cuda:1
       srprune study run table1_bsd100_x2.yaml --shard $SLURM_ARRAY_TASK_ID/8
-      srprune study status ratio_sweep.yaml --budget smoke
+      srprune study status ratio_sweep.yaml --budget smoke -w smoke
     """
     from srprune.stages.study_plan import open_study, status
 
@@ -98,14 +98,12 @@ def _parsed(words: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _part(plan: Plan, shard: str | None) -> list[Cell]:
-    """The cells of a shard: those that share a run stay together."""
+    """The cells of a shard."""
     if shard is None:
         return list(plan.cells)
     index, sign, number = shard.partition("/")
     if sign and index.isdecimal() and number.isdecimal() and int(index) < int(number):
-        runs = list(dict.fromkeys(cell.name for cell in plan.cells))
-        own = {*runs[int(index) :: int(number)]}
-        return [cell for cell in plan.cells if cell.name in own]
+        return plan.part(int(index), int(number))
     raise click.BadParameter(f"--shard is {shard}; it must be I/N with I from 0 to N - 1.")
 
 

@@ -37,6 +37,12 @@ class Plan:
     cells: tuple[Cell, ...]
     folder: Path
 
+    def part(self, index: int, number: int) -> list[Cell]:
+        """Every ``number``-th run from ``index`` on, with all the ways in which it is measured."""
+        runs = list(dict.fromkeys(cell.name for cell in self.cells))
+        own = {*runs[index::number]}
+        return [cell for cell in self.cells if cell.name in own]
+
 
 def open_study(
     file: Path, workspace: Workspace, budget: str | None = None, overrides: Sequence[str] = ()

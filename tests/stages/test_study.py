@@ -264,6 +264,12 @@ def test_a_stop_is_heard_while_a_router_is_fitted(opened: Open) -> None:
     assert status(plan, setting.workspace).count("trained") == 1
 
 
+def test_a_run_is_in_one_shard_however_it_is_measured(opened: Open) -> None:
+    plan, _ = opened(SUPERNET)
+    shards = [[(cell.levels["inference"], cell.seed) for cell in plan.part(n, 2)] for n in (0, 1)]
+    assert shards == [[(way, seed) for way in ("whole", "60%", "100%")] for seed in (0, 1)]
+
+
 def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(
     opened: Open, tmp_path: Path
 ) -> None:

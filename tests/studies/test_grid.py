@@ -191,6 +191,20 @@ def test_a_faulty_study_is_told_in_a_line(write, change, words):
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("budget", "place"),
+    [
+        ({"axes": [1]}, "axes"),
+        ({"axes": {"core-set": 3}}, "axes.core-set"),
+        ({"contrasts": ["a", "b"]}, "contrasts"),
+    ],
+)
+def test_a_budget_of_another_form_is_told_in_a_line(write, budget, place):
+    path = write(contrasts={"asked": ["des50", "full"]}, budgets={"cpu": budget})
+    with pytest.raises(ConfigError, match=place):
+        read_study(path, "cpu")
+
+
 def test_an_axis_without_a_level_is_a_fault(write):
     with pytest.raises(ConfigError, match=r"axes\.empty has no level"):
         cells(write(axes={**STUDY["axes"], "empty": {}}))

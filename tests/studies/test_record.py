@@ -38,9 +38,10 @@ def test_a_ledger_survives_the_disk(tmp_path):
     ledger(STUDY).write(tmp_path)
     assert Ledger.read(tmp_path) == ledger(STUDY)
     assert Ledger.read(tmp_path / "elsewhere") is None
-    (tmp_path / "study.json").write_text("{")
-    with pytest.raises(ArtifactError, match=r"study.json is damaged. Delete it"):
-        Ledger.read(tmp_path)
+    for damage in ("{", '{"cells": 3}', '{"cells": {"full, seed 0": ""}}', '{"cells": {"a": 1}}'):
+        (tmp_path / "study.json").write_text(damage)
+        with pytest.raises(ArtifactError, match=r"study.json is damaged. Delete it"):
+            Ledger.read(tmp_path)
 
 
 def test_words_edit_nothing():
@@ -62,6 +63,14 @@ def test_another_scoring_model_changes_the_cells_that_it_ranks():
 def test_another_grid_changes_all():
     extract = STUDY.extract.model_copy(update={"stride": 120})
     assert len(changed(extract=extract).changed) == 3
+    assert len(changed(images="elsewhere").changed) == 3
+
+
+def test_other_weights_to_start_from_change_all():
+    before = {**STUDY.set, "init.weights": "one.safetensors"}
+    after = {**STUDY.set, "init.weights": "two.safetensors"}
+    one, two = (ledger(STUDY.model_copy(update={"set": each})) for each in (before, after))
+    assert len(one.edits(two).changed) == 3
 
 
 def test_seeds_come_and_go():
