@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from annotated_types import Ge, Gt, Le
 
+from srprune.core.errors import InputError
 from srprune.selection.quota import allocate, draw, sizes_of
 from srprune.selection.rule import Choice, Pool, Prepared, Rule
 from srprune.selection.stratified import CUTS
@@ -41,6 +42,7 @@ def _hes(
     cuts: Literal["quantile", "width"] = "quantile",
     features: str = "gradient",
 ) -> Prepared:
+    check_classes(classes, pool.num_patches)
     everything_N = np.ones(pool.num_patches, dtype=bool)
     labels_N = CUTS[cuts](lengths(pool.features), classes, everything_N)
     sizes_K = sizes_of(labels_N, classes)
@@ -81,9 +83,45 @@ def lengths(
     return lengths_N
 
 
-def probabilities(sizes_K: npt.NDArray[np.int64], delta: float) -> npt.NDArray[np.float64]:
-    """(K,) P_k proportional to delta^(K-k) / N_k, adding up to 1; 0 for an empty class."""
+def check_classes(classes: int, num_patches: int, within: str = "", of: str = "the pool") -> None:
+    """Refuse more classes than patches.
+
+    Args:
+        classes: K.
+        num_patches: N.
+        within: what stands before the name of the setting in messages, such as ``sampling.``.
+        of: what the patches are of.
+
+    Raises:
+        InputError: K is above N.
+    """
+    if classes > num_patches:
+        raise InputError(
+            f"{within}classes is {classes}, but {of} has {num_patches} patches. Choose at most "
+            f"{num_patches} classes."
+        )
+
+
+def probabilities(
+    sizes_K: npt.NDArray[np.int64], delta: float, within: str = ""
+) -> npt.NDArray[np.float64]:
+    """(K,) P_k proportional to delta^(K-k) / N_k, adding up to 1; 0 for an empty class.
+
+    Args:
+        sizes_K: N_k, not all 0.
+        delta: above 0, at most 1.
+        within: what stands before the name of the setting in messages.
+
+    Raises:
+        InputError: a class with patches has a chance that is too small for a float.
+    """
     powers_K = delta ** np.arange(len(sizes_K) - 1, -1, -1, dtype=np.float64)
     chances_K = np.where(sizes_K > 0, powers_K / np.maximum(sizes_K, 1), 0.0)
+    if (chances_K[sizes_K > 0] < np.finfo(np.float64).tiny).any():
+        raise InputError(
+            f"{within}delta is {delta:g}; to the power of {len(sizes_K) - 1}, for the easiest of "
+            f"{len(sizes_K)} classes, it is too small for a number of 64 bits. Choose a larger "
+            f"{within}delta, or fewer {within}classes."
+        )
     chances_K /= chances_K.sum()
     return chances_K

@@ -18,7 +18,7 @@ from srprune.core.seeding import hashed
 from srprune.core.workspace import Workspace
 from srprune.data.patches import Ids, PatchPool
 from srprune.models.domain import Domain
-from srprune.selection.hes import lengths, probabilities
+from srprune.selection.hes import check_classes, lengths, probabilities
 from srprune.selection.quota import sizes_of
 from srprune.selection.stratified import CUTS
 from srprune.stages.coresets import write_groups
@@ -55,7 +55,7 @@ def hes_weights(
 
     Raises:
         InputError: patches that are chosen or weighted in another way already, more classes than
-            patches, or a class without patches.
+            patches, a class without patches, or a delta of which the powers vanish.
     """
     sampling = config.sampling
     assert sampling is not None
@@ -79,7 +79,7 @@ def hes_weights(
     params = sampling.model_dump(mode="json", include={"name", "classes", "cuts", "length", "of"})
     write_groups(workspace.groups(name), labels_N, parents, params, watch)
     sizes_K = sizes_of(labels_P, sampling.classes)
-    shares_K = probabilities(sizes_K, sampling.delta) / sizes_K
+    shares_K = probabilities(sizes_K, sampling.delta, "sampling.") / sizes_K
     weights_P: Floats = shares_K[labels_P]
     return weights_P
 
@@ -87,11 +87,7 @@ def hes_weights(
 def _classes(sampling: SamplingConfig, lengths_P: Floats) -> npt.NDArray[np.int32]:
     """(P,) class of each patch, from 0, the easiest."""
     count = sampling.classes
-    if count > len(lengths_P):
-        raise InputError(
-            f"sampling.classes is {count}, but the core-set has {len(lengths_P)} patches. Choose "
-            f"at most {len(lengths_P)} classes."
-        )
+    check_classes(count, len(lengths_P), "sampling.", "the core-set")
     labels_P = CUTS[sampling.cuts](lengths_P, count, np.ones(len(lengths_P), dtype=bool))
     empty = np.flatnonzero(sizes_of(labels_P, count) == 0)
     if len(empty):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from srprune.core.errors import InputError
 from srprune.selection.hes import hes, lengths, probabilities
 from srprune.selection.rule import Pool
 
@@ -20,7 +21,7 @@ def vectors(num: int, seed: int = 0) -> np.ndarray:
 def test_in_training_each_class_is_drawn_with_its_probability(
     num: int, classes: int, percent: int, seed: int
 ) -> None:
-    size = max(num * percent // 100, 1)
+    size, classes = max(num * percent // 100, 1), min(classes, num)
     prepared = hes.prepare(Pool(num, 0, seed, None, vectors(num, seed)), classes=classes)
     choice, labels_N = prepared.take(size), prepared.groups_N
     assert choice.weights is not None and labels_N is not None
@@ -68,3 +69,18 @@ def test_the_unit_of_a_feature_has_no_effect() -> None:
 def test_probabilities_by_hand() -> None:
     chances_K = probabilities(np.array([4, 0, 2]), 0.5)
     np.testing.assert_allclose(chances_K, np.array([0.25 / 4, 0, 1 / 2]) / (0.25 / 4 + 0.5))
+
+
+def test_more_classes_than_patches_are_refused() -> None:
+    pool = Pool(20, 0, 0, None, vectors(20))
+    assert len(hes.prepare(pool, classes=20).take(10).ids) == 10
+    with pytest.raises(InputError, match=r"^classes is 21, but the pool has 20 patches\. Choose"):
+        hes.prepare(pool, classes=21)
+
+
+@pytest.mark.parametrize(("delta", "classes"), [(1e-40, 10), (1e-300, 3), (0.5, 2000)])
+def test_a_delta_of_which_the_powers_vanish_is_named(delta: float, classes: int) -> None:
+    pool = Pool(2000, 0, 0, None, vectors(2000))
+    with pytest.raises(InputError, match=rf"^delta is {delta:g}; to the power of {classes - 1},"):
+        hes.prepare(pool, classes=classes, delta=delta)
+    assert probabilities(np.array([0] * 9 + [5]), 1e-40).tolist() == [0.0] * 9 + [1.0]

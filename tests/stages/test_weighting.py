@@ -150,6 +150,7 @@ def test_the_mixture_is_of_pixels_of_the_run_alone(plan: Plan) -> None:
     [
         ({"sampling": {"classes": 30_000}}, "sampling.classes is 30000, but the core-set has "),
         ({"sampling": {"classes": 40, "cuts": "width"}}, "has no patches"),
+        ({"sampling": {"delta": 1e-40}}, "sampling.delta is 1e-40; to the power of 9"),
         (
             {"sampling": {}, "pruning": {"rule": "adaptive", "ratio": 0.5}},
             "the rule adaptive says itself how often",
