@@ -31,7 +31,7 @@ from srprune.stages.restorers import WEIGHTS
 from srprune.stages.tiles import Tiles, folder_tiles, pool_tiles
 from srprune.wbsr import ROUTERS, class_module
 from srprune.wbsr.class_module import STEPS, ClassModuleRouter, branches_of, kept_pixels
-from srprune.wbsr.dynamic import TILES
+from srprune.wbsr.dynamic import TILES, check_tile
 from srprune.wbsr.edge_psnr import EdgePsnrRouter, edge_scores, tile_psnr
 from srprune.wbsr.gradient_router import GradientRouter, gradient_vectors
 from srprune.wbsr.router import Router
@@ -99,6 +99,7 @@ def route(
     subnets, trained = open_subnets(weights, device)
     scale = subnets[0].scale
     side = tile or TILES[scale]
+    check_tile(subnets, side)
     count = num_tiles or NUM_TILES[name]
     if validation:
         tiles = folder_tiles(validation, scale, side, count, trained)

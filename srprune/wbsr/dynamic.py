@@ -115,9 +115,9 @@ class DynamicRestorer:
         self.tile, self.overlap, self.budget = tile, overlap, budget
         self.last: Routing | None = None
         self._counts = [FlopCount(subnet) for subnet in self.subnets]
-        self._multiple = max(subnet.multiple for subnet in subnets)
-        self._least = _least_tile(subnets, self._multiple)
-        self._check_tile()
+        self._multiple, self._least = _bounds(subnets)
+        check_tile(subnets, tile)
+        self._check_overlap()
         if budget is not None:
             check_budget(budget, self._flops_of_tiles(tile, tile))
         if isinstance(subnets[0], LumaNetworkRestorer):
@@ -239,37 +239,54 @@ class DynamicRestorer:
                 "a side."
             )
 
-    def _check_tile(self) -> None:
-        """Refuse tiles that do not fit the networks."""
-        smallest, tile = self.subnets[0], self.tile
-        if tile < self._least:
-            field = 2 * (smallest.radius or 0) + 1
+    def _check_overlap(self) -> None:
+        if not 0 <= 2 * self.overlap < self.tile:
             raise InputError(
-                f"the tile is {tile} LR px, but a pixel of the smallest subnet, {smallest.name}, "
-                f"depends on {field} LR px a side. Give a tile of {self._least} or more."
-            )
-        if tile % self._multiple:
-            raise InputError(
-                f"the tile is {tile} LR px; the windows of {smallest.name} call for a multiple of "
-                f"{self._multiple}. Near: {round(tile / self._multiple) * self._multiple}."
-            )
-        if not 0 <= 2 * self.overlap < tile:
-            raise InputError(
-                f"the overlap is {self.overlap} LR px; with a tile of {tile} it is at least 0 and "
-                f"at most {(tile - 1) // 2}."
+                f"the overlap is {self.overlap} LR px; with a tile of {self.tile} it is at least 0 "
+                f"and at most {(self.tile - 1) // 2}."
             )
 
 
-def _least_tile(subnets: Sequence[NetworkRestorer], multiple: int) -> int:
-    """The smallest tile, LR px.
+def check_tile(subnets: Sequence[NetworkRestorer], tile: int) -> None:
+    """Refuse tiles that do not fit the networks.
 
     A tile may be smaller than the receptive field of large subnets (71 px of the published
     MSRResNet, whose tiles have 32 at x4): their outermost layers see little. Below that of the
     smallest, no pixel of a tile would be what it is untiled.
+
+    Args:
+        subnets: the cheapest first.
+        tile: side, LR px.
+
+    Raises:
+        InputError: the message says which would fit.
     """
-    radius = subnets[0].radius or 0
-    least = max(2 * radius + 1, *(subnet.minimum for subnet in subnets))
-    return -(-least // multiple) * multiple
+    smallest, (multiple, least) = subnets[0], _bounds(subnets)
+    if tile < least:
+        field = _field(smallest)
+        why = (
+            f"a pixel of the smallest subnet, {smallest.name}, depends on {field} LR px a side"
+            if field > tile
+            else f"the subnets take at least {least} px a side"
+        )
+        raise InputError(f"the tile is {tile} LR px, but {why}. Give a tile of {least} or more.")
+    if tile % multiple:
+        raise InputError(
+            f"the tile is {tile} LR px; the windows of {smallest.name} call for a multiple of "
+            f"{multiple}. Near: {round(tile / multiple) * multiple}."
+        )
+
+
+def _bounds(subnets: Sequence[NetworkRestorer]) -> tuple[int, int]:
+    """What the side of a tile is a multiple of, and the smallest, LR px."""
+    multiple = max(subnet.multiple for subnet in subnets)
+    least = max(_field(subnets[0]), *(subnet.minimum for subnet in subnets))
+    return multiple, -(-least // multiple) * multiple
+
+
+def _field(subnet: NetworkRestorer) -> int:
+    """Side of what a pixel of a subnet depends on, LR px; 1 where that is all or not known."""
+    return 2 * (subnet.radius or 0) + 1
 
 
 def _now(device: torch.device) -> float:

@@ -85,9 +85,18 @@ def tile_psnr(sr_TCHW: Tensor, hr_TCHW: Tensor, border: int) -> Floats:
         sr_TCHW: RGB in [0, 1], not clipped.
         hr_TCHW: the same size and scale.
         border: px at each edge that do not count.
+
+    Raises:
+        InputError: the border is all of a tile.
     """
+    height, width = hr_TCHW.shape[2:]
+    if min(height, width) <= 2 * border:
+        raise InputError(
+            f"a tile has {width}x{height} px at HR, of which {border} px at each edge do not count "
+            "for its PSNR: nothing is left. Give larger tiles."
+        )
     apart = tensor.round_uint8(sr_TCHW).int() - tensor.round_uint8(hr_TCHW).int()
-    inside = apart[:, :, border : apart.shape[2] - border, border : apart.shape[3] - border]
+    inside = apart[:, :, border : height - border, border : width - border]
     mse_T = inside.square().flatten(1).sum(1).cpu().numpy() / inside[0].numel()
     with np.errstate(divide="ignore"):
         psnr_T: Floats = np.where(mse_T > 0, 10 * np.log10(255**2 / mse_T), SAME)

@@ -191,6 +191,10 @@ def test_bad_input_is_one_clear_line(root: Path, tiny: Any, tmp_path: Path) -> N
     assert "is a plain fsrcnn; only a supernet" in refused(root, InputError, tiny.run)
     assert "Did you mean: gradient?" in refused(root, UnknownName, "super", "--router", "gradien")
     assert "patches have 24 px at LR. Give --tile 24 or less" in refused(root, InputError, "super")
+    for name in sorted(ROUTERS):
+        assert "the tile is 2 LR px, but a pixel of the smallest subnet, w4_d1, depends on" in (
+            refused(root, InputError, "super", "--router", name, "--tile", 2)
+        )
     small = ("super", "--tile", 12)
     assert "3 training tiles for 10 classes" in refused(root, InputError, *small, "--num-tiles", 3)
     table = ("super", "--router", "edge_psnr")

@@ -81,6 +81,13 @@ def test_psnr_is_that_of_8_bit_rgb_without_the_border() -> None:
     assert psnr[2] == pytest.approx(20 * math.log10(255 / 155))
 
 
+def test_a_tile_that_is_all_border_has_no_psnr() -> None:
+    hr = torch.zeros(2, 3, 5, 4)
+    assert len(tile_psnr(hr, hr, 1)) == 2
+    with pytest.raises(InputError, match="4x5 px at HR, of which 2 px .* Give larger tiles"):
+        tile_psnr(hr, hr, 2)
+
+
 def test_the_table_holds_means_of_equal_intervals_and_fills_gaps() -> None:
     edges = np.array([0.0, 0.5, 2.1, 9.9, 10.0])  # five intervals of 2: two, one, none, none, two
     psnr = np.array([[40, 41], [42, 45], [30, 33], [20, 24], [22, 26]], dtype=float)
