@@ -32,7 +32,7 @@ class RoutedImage:
         overlap: of neighbours, LR px.
         corners: top and left of each tile, LR px.
         subnets: number of each tile's subnet, 0 the cheapest.
-        flops: of the image as it was restored.
+        flops: of the image as it was restored, by subnets and router.
         flops_full: of the largest subnet on the same tiles.
         flops_untiled: of the largest subnet on the whole image.
         seconds: wall-clock of the call, the router's included.

@@ -52,6 +52,7 @@ from srprune.core.errors import ArtifactError, Diverged, InputError
 from srprune.core.progress import Progress, silent
 from srprune.core.seeding import generator
 from srprune.core.weights import KEY
+from srprune.wbsr.flops import count_module
 from srprune.wbsr.router import Choice, Demand, Flops
 
 KIND = "ClassModuleRouter"
@@ -199,6 +200,15 @@ class ClassModuleRouter:
             progress("class_module", step + 1, steps, f"loss {value:.4g}")
         return cls(module.eval(), num_subnets)
 
+    def flops(self, height: int, width: int) -> int:
+        """Of the class module on one tile; see :class:`srprune.wbsr.router.Router`.
+
+        Raises:
+            InputError: the tile is too small.
+        """
+        _check_size(height, width)
+        return count_module(self.module, 3, height, width)
+
     @torch.inference_mode()
     def demand(self, lr_TChw: Tensor) -> Demand:
         """(T, 3) probabilities; see :class:`srprune.wbsr.router.Router`.
@@ -206,12 +216,7 @@ class ClassModuleRouter:
         Raises:
             InputError: tiles too small.
         """
-        height, width = lr_TChw.shape[2:]
-        if min(height, width) < STRIDE:
-            raise InputError(
-                f"the image has {width}x{height} px at LR; class_module takes at least {STRIDE} px "
-                "a side."
-            )
+        _check_size(*lr_TChw.shape[2:])
         module = self.module.to(lr_TChw.device)
         logits = [module(part.float()) for part in torch.split(lr_TChw, ROOM)]
         chances_T3: Demand = torch.cat(logits).double().softmax(1).cpu().numpy()
@@ -305,6 +310,13 @@ def branches_of(num_subnets: int) -> tuple[int, int, int]:
             "of more, or choose another router."
         )
     return 0, num_subnets // 2, num_subnets - 1
+
+
+def _check_size(height: int, width: int) -> None:
+    if min(height, width) < STRIDE:
+        raise InputError(
+            f"a tile has {width}x{height} px at LR; class_module takes at least {STRIDE} px a side."
+        )
 
 
 def read_header(path: Path) -> Header:

@@ -44,6 +44,7 @@ class Routing:
         demand: (T, ...) what the router knew of each tile.
         subnet_T: number of the subnet, 0 the cheapest.
         flops_M: of a tile in each subnet.
+        flops_router: of a tile in the router's own network.
         flops_untiled: of the dearest subnet on the whole image.
         seconds: of the whole call, the router's included; counting FLOPs is not.
     """
@@ -56,13 +57,14 @@ class Routing:
     demand: Demand
     subnet_T: Choice
     flops_M: Flops
+    flops_router: int
     flops_untiled: int
     seconds: float
 
     @property
     def flops(self) -> int:
-        """Of the image, as it was restored."""
-        return int(self.flops_M[self.subnet_T].sum())
+        """Of the image, as it was restored: subnets and router."""
+        return int(self.flops_M[self.subnet_T].sum()) + self.flops_router * len(self.subnet_T)
 
     @property
     def flops_full(self) -> int:
@@ -101,8 +103,8 @@ class DynamicRestorer:
             router: chooses among them.
             tile: side of a tile, LR px.
             overlap: of neighbours, LR px.
-            budget: share of the FLOPs of the dearest subnet, for each image; None leaves the
-                choice to the router.
+            budget: share of the FLOPs of the dearest subnet, for each image, which subnets and
+                router may take; None leaves the choice to the router.
             fingerprint: of the weights and the router.
 
         Raises:
@@ -119,7 +121,7 @@ class DynamicRestorer:
         check_tile(subnets, tile)
         self._check_overlap()
         if budget is not None:
-            check_budget(budget, self._flops_of_tiles(tile, tile))
+            check_budget(budget, self._flops_of_tiles(tile, tile), router.flops(tile, tile))
         if isinstance(subnets[0], LumaNetworkRestorer):
             self.luma = self._luma
 
@@ -171,6 +173,7 @@ class DynamicRestorer:
             least=self._least,
         )
         flops_M = self._flops_of_tiles(grid.height, grid.width)
+        flops_router = self.router.flops(grid.height, grid.width)
         flops_untiled = self._counts[-1](height, width)
         started = _now(rgb_13hw.device)
         tiles_T = grid.cut(rgb_13hw)
@@ -178,7 +181,7 @@ class DynamicRestorer:
         if self.budget is None:
             subnet_T = self.router.choose(demand, flops_M, None)
         else:
-            subnet_T = within_budget(self.router, demand, flops_M, self.budget)
+            subnet_T = within_budget(self.router, demand, flops_M, self.budget, flops_router)
         if y_11hw is None:
             sr_T = self._run(tiles_T, subnet_T, self.subnets)
         else:
@@ -195,6 +198,7 @@ class DynamicRestorer:
             demand=demand,
             subnet_T=subnet_T,
             flops_M=flops_M,
+            flops_router=flops_router,
             flops_untiled=flops_untiled,
             seconds=seconds,
         )

@@ -153,6 +153,10 @@ class EdgePsnrRouter:
         psnr_KM = tuple(tuple(row) for row in np.stack(psnr_MK, axis=1).tolist())
         return cls(low, high, psnr_KM, tuple(tiles_K.tolist()))
 
+    def flops(self, height: int, width: int) -> int:
+        """0: it has no network; see :class:`srprune.wbsr.router.Router`."""
+        return 0
+
     def demand(self, lr_TChw: Tensor) -> Demand:
         """(T,) edge scores; see :class:`srprune.wbsr.router.Router`."""
         return edge_scores(lr_TChw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -12,7 +13,6 @@ from srprune.models.restorer import NetworkRestorer
 SIDE = 32  # LR px that FlopCount measures at; above the minimum of every network
 
 
-@torch.no_grad()
 def count_flops(restorer: NetworkRestorer, height: int, width: int) -> int:
     """FLOPs of the network on an LR image of ``height`` x ``width`` px, two a multiply-add.
 
@@ -21,13 +21,20 @@ def count_flops(restorer: NetworkRestorer, height: int, width: int) -> int:
     compute that a CPU prefers (:mod:`srprune.models.paths`) do not count: these are the FLOPs of
     ``ModelSpec``.
     """
-    network, domain = restorer.network, restorer.domain
-    named = [*network.named_parameters(), *network.named_buffers()]
-    state = {name: tensor.to("meta") for name, tensor in named}
+    domain = restorer.domain
     enlarged = domain.scale if domain.pre_upsampled else 1
-    x = torch.empty(1, PLANES[domain.channels], enlarged * height, enlarged * width, device="meta")
+    planes = PLANES[domain.channels]
+    return count_module(restorer.network, planes, enlarged * height, enlarged * width)
+
+
+@torch.no_grad()
+def count_module(module: nn.Module, planes: int, height: int, width: int) -> int:
+    """FLOPs of any module on an image of its input; counted as by :func:`count_flops`."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    state = {name: tensor.to("meta") for name, tensor in named}
+    x = torch.empty(1, planes, height, width, device="meta")
     with FlopCounterMode(display=False) as counter:
-        functional_call(network, state, (x,))
+        functional_call(module, state, (x,))
     return int(counter.get_total_flops())
 
 

@@ -124,6 +124,10 @@ class GradientRouter:
         """K."""
         return len(self.thresholds) + 1
 
+    def flops(self, height: int, width: int) -> int:
+        """0: it has no network; see :class:`srprune.wbsr.router.Router`."""
+        return 0
+
     def demand(self, lr_TChw: Tensor) -> Demand:
         """(T,) lengths of the gradient vectors; see :class:`srprune.wbsr.router.Router`."""
         return lengths(gradient_vectors(lr_TChw), spread_D=np.array(self.spread))

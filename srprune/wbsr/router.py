@@ -29,6 +29,14 @@ class Router(Protocol):
     def name(self) -> str:
         """Its name in the table of routers."""
 
+    def flops(self, height: int, width: int) -> int:
+        """What its network takes for one tile, two a multiply-add; 0 where it has none.
+
+        Args:
+            height: of the tile, LR px.
+            width: of the tile, LR px.
+        """
+
     def demand(self, lr_TChw: Tensor) -> Demand:
         """(T, ...) what it knows of each LR tile; RGB in [0, 1], on any device."""
 
@@ -44,20 +52,24 @@ class Router(Protocol):
         """
 
 
-def within_budget(router: Router, demand: Demand, flops_M: Flops, budget: float) -> Choice:
+def within_budget(
+    router: Router, demand: Demand, flops_M: Flops, budget: float, flops_router: int = 0
+) -> Choice:
     """The choice of the highest effort whose mean FLOPs stay within a budget.
 
     Args:
         router: that chooses.
         demand: of T tiles.
         flops_M: of a tile in each subnet, the cheapest first.
-        budget: share of the FLOPs of the dearest subnet on all tiles.
+        budget: share of the FLOPs of the dearest subnet on all tiles, which subnets and router
+            may take together.
+        flops_router: of the router, for a tile.
 
     Raises:
         InputError: even the cheapest subnet on all tiles takes more.
     """
-    check_budget(budget, flops_M)
-    limit = budget * (1 + SLACK) * int(flops_M[-1]) * len(demand)
+    check_budget(budget, flops_M, flops_router)
+    limit = (budget * (1 + SLACK) * int(flops_M[-1]) - flops_router) * len(demand)
 
     def fits(choice_T: Choice) -> bool:
         return int(flops_M[choice_T].sum()) <= limit
@@ -77,21 +89,28 @@ def within_budget(router: Router, demand: Demand, flops_M: Flops, budget: float)
     return found_T
 
 
-def check_budget(budget: float, flops_M: npt.NDArray[Any]) -> None:
+def check_budget(budget: float, flops_M: npt.NDArray[Any], flops_router: int = 0) -> None:
     """Refuse a budget that is no share, or that no subnet can meet.
 
+    Args:
+        budget: share of the FLOPs of the dearest subnet.
+        flops_M: of a tile in each subnet, the cheapest first.
+        flops_router: of the router, for a tile.
+
     Raises:
-        InputError: the message says the share of the cheapest subnet.
+        InputError: the message says the share of the cheapest subnet, with the router's.
     """
     if not 0 < budget <= 1:
         raise InputError(
             f"the FLOPs budget is {budget:g}; it is a share of the FLOPs of the largest subnet, "
             "above 0 and at most 1."
         )
-    least = flops_M[0] / flops_M[-1]
+    least = (flops_M[0] + flops_router) / flops_M[-1]
     if least > budget * (1 + SLACK):
         shown = math.ceil(1000 * least) / 1000  # rounded up, so that it can be given
+        who = "and the router already take" if flops_router else "already takes"
+        remedy = f"Give at least {shown:g}." if shown <= 1 else "Choose a router without a network."
         raise InputError(
-            f"the FLOPs budget is {budget:g}, but the smallest subnet already takes "
-            f"{shown:g} of the FLOPs of the largest. Give at least {shown:g}."
+            f"the FLOPs budget is {budget:g}, but the smallest subnet {who} {shown:g} of the FLOPs "
+            f"of the largest. {remedy}"
         )

@@ -152,8 +152,10 @@ def test_what_it_cannot_take_is_refused() -> None:
         ClassModuleRouter.fit(tiles(side=3), errors(), 9)
     with pytest.raises(InputError, match="at least 3 tiles"):
         ClassModuleRouter.fit(tiles(2), errors(2), 9)
-    with pytest.raises(InputError, match="the image has 8x2 px at LR"):
+    with pytest.raises(InputError, match="a tile has 8x2 px at LR"):
         untrained().demand(torch.rand(1, 3, 2, 8))
+    with pytest.raises(InputError, match="a tile has 8x3 px at LR"):
+        untrained().flops(3, 8)
     with pytest.raises(InputError, match="for 9 subnets, but there are 4"):
         untrained().choose(np.full((1, 3), 1 / 3), np.arange(1, 5), None)
 
@@ -171,6 +173,16 @@ def test_without_a_budget_the_most_probable_branch_is_taken_and_effort_1_is_the_
     assert untrained().choose(demand, FLOPS, 1.0).tolist() == [0, 4, 8, 0]
     assert untrained().choose(demand, FLOPS, 1.3).tolist() == [0, 4, 8, 4]
     assert untrained().choose(demand, FLOPS, 1.7).tolist() == [8, 8, 8, 4]
+
+
+def test_the_module_is_counted_as_its_layers_say() -> None:
+    def by_hand(side: int) -> int:
+        squares = (side // 4) ** 2  # one for each step of the first conv
+        return 2 * (squares * (3 * 16 * 128 + 3 * 128 * 128 + 128 * 32) + 32 * 3)
+
+    assert untrained().flops(32, 32) == by_hand(32) == 7_602_368
+    assert untrained().flops(64, 64) == by_hand(64)
+    assert untrained().flops(35, 34) == by_hand(32)  # what is left over at the edges is not seen
 
 
 demands = st.lists(

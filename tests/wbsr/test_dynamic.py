@@ -55,6 +55,12 @@ class Fixed:
 
     name = "fixed"
 
+    def __init__(self, flops: int = 0) -> None:
+        self._flops = flops
+
+    def flops(self, height: int, width: int) -> int:
+        return self._flops * height * width
+
     def demand(self, lr: Any) -> Any:
         return np.zeros(len(lr))
 
@@ -133,6 +139,17 @@ def test_harder_tiles_get_more_and_the_counts_add_up() -> None:
     assert routing.flops_untiled == count_flops(subnets()[2], 64, 164) < routing.flops_full
     assert routing.seconds > 0
     assert routing.demand.shape == routing.subnet_T.shape
+
+
+def test_the_network_of_the_router_counts_with_each_tile() -> None:
+    free, dear = restorer(router=Fixed()), restorer(router=Fixed(1000))
+    for made in (free, dear):
+        made(picture(44, 64))
+    assert free.last and dear.last
+    assert dear.last.flops == free.last.flops + 6 * 1000 * 24 * 24
+    assert dear.last.flops_full == free.last.flops_full
+    with pytest.raises(InputError, match="the smallest subnet and the router already take"):
+        restorer(router=Fixed(10**6), budget=0.9)
 
 
 @pytest.mark.parametrize("budget", [0.9, 0.7])

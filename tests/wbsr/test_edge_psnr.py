@@ -84,7 +84,7 @@ def test_psnr_is_that_of_8_bit_rgb_without_the_border() -> None:
 def test_a_tile_that_is_all_border_has_no_psnr() -> None:
     hr = torch.zeros(2, 3, 5, 4)
     assert len(tile_psnr(hr, hr, 1)) == 2
-    with pytest.raises(InputError, match="4x5 px at HR, of which 2 px .* Give larger tiles"):
+    with pytest.raises(InputError, match=r"4x5 px at HR, of which 2 px .* Give larger tiles"):
         tile_psnr(hr, hr, 2)
 
 

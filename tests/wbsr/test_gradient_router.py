@@ -155,6 +155,22 @@ def test_a_budget_that_cannot_be_met(budget: float, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("own", [1, 5, 30, 60])
+def test_the_network_of_a_router_is_part_of_the_budget(own: int) -> None:
+    demand = np.linspace(0, 9, 50)
+    choice = within_budget(router(), demand, FLOPS, 0.7, own)
+    assert FLOPS[choice].sum() + own * len(demand) <= 0.7 * FLOPS[-1] * len(demand)
+    assert np.array_equal(choice, within_budget(router(), demand, FLOPS, 0.7 - own / FLOPS[-1]))
+
+
+def test_a_router_that_is_too_dear_for_a_budget_is_named() -> None:
+    with pytest.raises(InputError, match=r"and the router already take 0\.35 .* at least 0\.35"):
+        within_budget(router(), np.ones(3), FLOPS, 0.3, 25)
+    assert (within_budget(router(), np.ones(3), FLOPS, 0.35, 25) == 0).all()
+    with pytest.raises(InputError, match=r"take 1\.05 .* Choose a router without a network"):
+        within_budget(router(), np.ones(3), FLOPS, 1.0, 95)
+
+
 def test_the_share_that_is_named_can_be_given() -> None:
     flops = np.array([333, 1000, 3001])
     with pytest.raises(InputError, match=r"Give at least 0\.111"):
