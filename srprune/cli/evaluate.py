@@ -153,6 +153,9 @@ def evaluate(
             )
             for candidate in candidates
         ]
+    for candidate in candidates:
+        if candidate.note:
+            click.echo(f"note: {candidate.note}", err=True)
     paths = [stage.results_path(each, found, workspace, protocol) for each in candidates]
     _say(tables, [read_routing(path) for path in paths], per_image, as_json)
 

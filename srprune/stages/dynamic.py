@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from srprune.core.config import DynamicConfig
@@ -10,11 +11,13 @@ from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.models.supernet import Supernet
 from srprune.stages.evaluate import Candidate
 from srprune.stages.route import open_router, router_header, subnets_of
-from srprune.wbsr.dynamic import OVERLAP, TILES, DynamicRestorer
+from srprune.wbsr.dynamic import OVERLAP, TILES, DynamicRestorer, check_tile
 
 
 def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
     """The same weights, restored tile by tile; bicubic is left as it is.
+
+    Where no tile is asked for, tiles are those that the router was fitted on.
 
     Args:
         candidate: a supernet, run plainly.
@@ -37,18 +40,26 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
     assert candidate.weights is not None
     folder = candidate.weights.parent
     router = open_router(folder, how.router, plain.fingerprint)
+    header = router_header(folder, how.router)
+    fitted_on, subnets = header.made["fitted_on"], subnets_of(plain)
     dynamic = DynamicRestorer(
         plain.name,
-        [subnet.at(how.precision) for subnet in subnets_of(plain)],
+        [subnet.at(how.precision) for subnet in subnets],
         router,
-        tile=how.tile or TILES[plain.scale],
+        tile=how.tile or _tile_of(fitted_on["tile"], subnets),
         overlap=OVERLAP if how.overlap is None else how.overlap,
         budget=how.flops_budget,
         fingerprint=plain.fingerprint,
     )
     tiles = {"tile": dynamic.tile, "overlap": dynamic.overlap}
-    header = router_header(folder, how.router)
-    fitted_on = header.made["fitted_on"].get("images", {})
+    cost = router.flops(dynamic.tile, dynamic.tile)
+    note = ""
+    if dynamic.tile != fitted_on["tile"]:
+        note = (
+            f"the router {how.router} of {folder.name} was fitted on tiles of {fitted_on['tile']} "
+            f"px at LR, and decides on tiles of {dynamic.tile} here. To fit it on such: srprune "
+            f"route {folder.name} --router {how.router} --tile {dynamic.tile}"
+        )
     return replace(
         candidate,
         subject=replace(candidate.subject, restorer=dynamic),
@@ -56,6 +67,21 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
         params={
             "inference": {**how.model_dump(mode="json"), **tiles},
             "router": header.fingerprint,
+            # tables from before it counted are measured anew
+            **({"router_flops": cost} if cost else {}),
         },
-        training_images={**candidate.training_images, **fitted_on},
+        training_images={**candidate.training_images, **fitted_on.get("images", {})},
+        note=note,
     )
+
+
+def _tile_of(fitted: int, subnets: Sequence[NetworkRestorer]) -> int:
+    """Side of the router's tiles, LR px; the scale's where subnets cannot take that.
+
+    Training fits a router on tiles as small as its patches, whatever the subnets take.
+    """
+    try:
+        check_tile(subnets, fitted)
+    except InputError:
+        return TILES[subnets[0].scale]
+    return fitted

@@ -45,6 +45,7 @@ class Candidate:
         inference: how the model is run; a DynamicConfig, tile by tile by subnets.
         weights: their file; None where there is none.
         params: how it is run, for the header of its table; nothing where it is run plainly.
+        note: what a person should know of how it is run; mostly nothing.
     """
 
     subject: Subject
@@ -52,6 +53,7 @@ class Candidate:
     inference: Inference | DynamicConfig = PLAIN
     weights: Path | None = None
     params: Mapping[str, object] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def name(self) -> str:

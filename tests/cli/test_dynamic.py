@@ -100,6 +100,40 @@ def test_the_largest_subnet_alone_is_the_run_itself(
     assert psnr("largest") == pytest.approx(whole, abs=1e-4)
 
 
+def test_tiles_are_those_of_the_router_unless_others_are_asked_for(
+    supernet: Path, benchmark: Path, cli: Any, tmp_path: Path
+) -> None:
+    def done(*more: Any) -> tuple[Any, str]:
+        ran = cli("eval", RUN, "--benchmark", benchmark, "--router", "gradient", "--json", *more)
+        return json.loads(ran.stdout)[0], ran.stderr
+
+    table, said = done()  # fitted on patches of 24 px at LR, where x2 has tiles of 64
+    assert table["header"]["params"]["inference"]["tile"] == 24
+    assert max(table["routing"]["images"][0]["tile"]) <= 24
+    assert "note: " not in said
+    names = [path.name for path in (tmp_path / "workspace" / "results").glob("super*.parquet")]
+    assert "super_x2_gradient__halves__rgb8_1.parquet" in names
+    assert "note: " not in done("--tile", 24)[1]
+    table, said = done("--tile", 32)
+    assert table["header"]["params"]["inference"]["tile"] == 32
+    assert "note: the router gradient of super was fitted on tiles of 24 px at LR, and" in said
+
+
+def test_the_class_module_is_part_of_what_is_counted(
+    supernet: Path, benchmark: Path, cli: Any, refused: Callable[..., str]
+) -> None:
+    cli("route", RUN, "--router", "class_module", "--tile", 24, "--num-tiles", 40, "--steps", 2)
+    way = ("eval", RUN, "--benchmark", benchmark, "--router", "class_module")
+    told = json.loads(cli(*way, "--json").stdout)[0]
+    assert told["header"]["params"]["router_flops"] == 4_276_416  # 36 squares of 4 px a side
+    (image,) = told["routing"]["images"]
+    high, wide = image["tile"]
+    own = (high // 4) * (wide // 4) * 2 * (3 * 16 * 128 + 3 * 128 * 128 + 128 * 32)
+    assert image["flops"] > len(image["subnets"]) * own
+    said = refused(*way, "--flops-budget", 0.6)  # which the smallest subnet alone would meet
+    assert "the smallest subnet and the router already take" in said
+
+
 def test_the_loss_and_the_classes_are_kept_with_the_run(supernet: Path, cli: Any) -> None:
     header = read_weights_header(supernet / "weights.safetensors")
     assert header.params["config"]["subnets"] == {"draw": "sandwich", "between": 1}
