@@ -136,8 +136,9 @@ class BalancedLoss(StatefulCriterion):
         sigma = float(self.sigma())
         if math.isfinite(sigma) and sigma >= SIGMA_FLOOR:
             return None
+        became = f"has collapsed to {sigma:.2g}" if sigma < SIGMA_FLOOR else "is no longer finite"
         return Fault(
-            f"sigma of the loss bd has collapsed to {sigma:.2g}",
+            f"sigma of the loss bd {became}",
             "Lower balance.sigma_lr, or set balance.learn_sigma=false",
         )
 

@@ -359,7 +359,11 @@ def test_a_sigma_below_what_8_bits_tell_has_collapsed(sigma: float, collapsed: b
     loss = BalancedLoss(mixture_of(1))
     with torch.no_grad():
         loss.log_sigma.fill_(math.log(sigma))
-    assert (loss.fault() is not None) is collapsed
+    fault = loss.fault()
+    assert (fault is not None) is collapsed
+    if fault:
+        finite = "has collapsed to" if math.isfinite(sigma) else "is no longer finite"
+        assert fault.what.startswith(f"sigma of the loss bd {finite}")
 
 
 def test_a_perfect_output_makes_sigma_collapse() -> None:
