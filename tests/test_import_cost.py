@@ -45,6 +45,7 @@ def loads_torch(start: Callable[..., Child]) -> Callable[..., bool]:
         "inspect workspace/scorers/srcnn_x2/weights.safetensors",
         "list scorers",
         "list rules",
+        "list routers",
         "list benchmarks",
         "list configs",
         "list exports",

@@ -24,6 +24,13 @@ def _rules() -> dict[str, str]:
     return explained(RULES)
 
 
+def _routers() -> dict[str, str]:
+    from srprune.core.explained import explained
+    from srprune.wbsr import ROUTERS
+
+    return explained(ROUTERS)
+
+
 def _exports() -> dict[str, str]:
     from srprune.core.explained import explained
     from srprune.exports import EXPORTS
@@ -65,6 +72,7 @@ def _datasets() -> dict[str, str]:
 LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "scorers": _scorers,
     "rules": _rules,
+    "routers": _routers,
     "exports": _exports,
     "benchmarks": _benchmarks,
     "datasets": _datasets,
@@ -79,9 +87,9 @@ LISTS: dict[str, Callable[[], dict[str, str]]] = {
 def list_names(what: str, as_json: bool) -> None:
     """List the names that options and configs take, a line about each.
 
-    WHAT is models, scorers (what 'score --method' takes), rules, exports, benchmarks, datasets
-    (what 'download' takes), configs or studies. What is in a workspace is told by 'srprune
-    inspect'.
+    WHAT is models, scorers (what 'score --method' takes), rules, routers (what decides in a
+    supernet), exports, benchmarks, datasets (what 'download' takes), configs or studies. What is
+    in a workspace is told by 'srprune inspect'.
 
     Of models it tells the facts. Parameters and FLOPs are those at x2, the latter for 1280x720 px
     of SR and two a multiply-add; the receptive field is the side of the square of LR px that

@@ -15,6 +15,7 @@ from srprune.exports import EXPORTS
 from srprune.models import MODELS
 from srprune.scoring import SCORERS
 from srprune.selection import RULES
+from srprune.wbsr import ROUTERS
 
 
 def test_list_tells_the_names_and_a_line_about_each(cli):
@@ -32,6 +33,7 @@ def test_list_tells_the_names_and_a_line_about_each(cli):
         ("scorers", "laplacian", "Laplacian"),
         ("scorers", "bicubic", "MSE of bicubic interpolation"),
         ("rules", "des", "hardest"),
+        ("routers", "edge_psnr", "PSNR each subnet reaches, by edge score"),
         ("exports", "basicsr", "BasicSR"),
         ("exports", "hf", "Hugging Face image folder: train/metadata.jsonl"),
         ("exports", "list", "without pixels"),
@@ -53,7 +55,7 @@ def test_every_name_has_a_line_about_it(what):
         assert "\n" not in about
 
 
-@pytest.mark.parametrize("what", ["scorers", "rules", "exports"])
+@pytest.mark.parametrize("what", ["scorers", "rules", "routers", "exports"])
 def test_no_two_names_have_the_same_line(what):
     lines = list(LISTS[what]().values())
     assert [line for line in lines if lines.count(line) > 1] == []
@@ -70,7 +72,9 @@ def test_list_models_tells_their_facts(cli):
     assert [fact["model"] for fact in facts] == list(rows) == sorted(MODELS)
 
 
-@pytest.mark.parametrize("table", [MODELS, SCORERS, RULES, EXPORTS], ids=lambda table: table.kind)
+@pytest.mark.parametrize(
+    "table", [MODELS, SCORERS, RULES, ROUTERS, EXPORTS], ids=lambda table: table.kind
+)
 def test_the_line_is_the_docstring_of_what_the_name_stands_for(table: Table):
     for name, line in explained(table).items():
         found = table.load(name)
