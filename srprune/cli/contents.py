@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors import safe_open
 
+from srprune.cli.options import number_of
 from srprune.core.artifact import Header, read_table
 from srprune.core.coreset import CoreSet
 from srprune.core.error_maps import ErrorMaps
@@ -18,6 +20,7 @@ from srprune.core.patches import PatchIndex
 from srprune.core.results import EvalTable, benchmark_means
 from srprune.core.scores import ScoreTable
 from srprune.core.weights import KIND as WEIGHTS
+from srprune.wbsr.router_file import read_router
 
 Facts = dict[str, Any]
 Holding = tuple[Facts, list[str]]  # plain values for JSON, and the same as lines for people
@@ -34,7 +37,8 @@ def holding(file: Path, header: Header) -> Holding:
     """
     if header.kind == WEIGHTS:
         return _weights(header)
-    return _KINDS.get(header.kind, _table)(file, header)
+    other = {".json": _nothing, ".safetensors": _tensors}.get(file.suffix, _table)
+    return _KINDS.get(header.kind, other)(file, header)
 
 
 def _weights(header: Header) -> Holding:
@@ -116,6 +120,40 @@ def _table(file: Path, header: Header) -> Holding:
     return facts, [f"{rows:,} rows of {len(columns)} columns: {_some(list(columns))}"]
 
 
+def _gradient_router(file: Path, header: Header) -> Holding:
+    params = read_router(file, header.kind).params
+    facts = {"classes": len(params["thresholds"]) + 1, "tiles": params["num_tiles"]}
+    return facts, [f"{facts['classes']:,} classes of {facts['tiles']:,} training tiles"]
+
+
+def _edge_psnr_router(file: Path, header: Header) -> Holding:
+    params = read_router(file, header.kind).params
+    facts = {"intervals": len(params["psnr"]), "tiles": sum(params["tiles"])}
+    return facts, [f"PSNR in {facts['intervals']:,} intervals of {facts['tiles']:,} tiles"]
+
+
+def _mixture(file: Path, header: Header) -> Holding:
+    from srprune.training.mixture import Mixture
+
+    mixture = Mixture.read(file)
+    facts = {"components": len(mixture.weights_L), "dimension": mixture.dimension}
+    values = f"{mixture.fitted['values']:,} values"
+    return facts, [
+        f"{facts['components']:,} Gaussians of dimension {facts['dimension']}, fitted on {values}"
+    ]
+
+
+def _tensors(file: Path, header: Header) -> Holding:
+    with safe_open(file, framework="numpy") as opened:
+        names = tuple(opened.keys())
+    return {"tensors": list(names)}, [f"{number_of(len(names), 'tensor')}: {_some(names)}"]
+
+
+def _nothing(file: Path, header: Header) -> Holding:
+    """Of a JSON file the header says all."""
+    return {}, []
+
+
 _KINDS: dict[str, Callable[[Path, Header], Holding]] = {
     "PatchIndex": _patches,
     "ScoreTable": _scores,
@@ -124,6 +162,9 @@ _KINDS: dict[str, Callable[[Path, Header], Holding]] = {
     "ErrorMaps": _maps,
     "FeatureTable": _features,
     "GroupTable": _groups,
+    "GradientRouter": _gradient_router,
+    "EdgePsnrRouter": _edge_psnr_router,
+    "Mixture": _mixture,
 }
 
 

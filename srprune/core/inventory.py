@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from srprune.core.artifact import Header, read_header
+from srprune.core.artifact import FORMAT, Header, read_header
 from srprune.core.errors import ArtifactError, MissingArtifact, UserError
 from srprune.core.names import near
 from srprune.core.score_parts import read_parts
-from srprune.core.weights import read_weights_header
+from srprune.core.weights import KIND, read_tensors_header, read_weights_header
 from srprune.core.workspace import Workspace
 
 WEIGHTS = "weights.safetensors"
@@ -129,7 +130,7 @@ def find_artifact(name: str, workspace: Workspace) -> Path:
 
 
 def read_any_header(path: Path) -> Header:
-    """The header of a table, also of one in parts, or of weights.
+    """The header of a table, also of one in parts, of weights, a router or a mixture.
 
     Raises:
         MissingArtifact: there is no such file, or not all of its parts.
@@ -137,7 +138,31 @@ def read_any_header(path: Path) -> Header:
     """
     if path.is_dir():
         return read_parts(path)[0]
-    return read_weights_header(path) if path.suffix == ".safetensors" else read_header(path)
+    if path.suffix == ".json":
+        return _read_json_header(path)
+    if path.suffix != ".safetensors":
+        return read_header(path)
+    header = read_tensors_header(path)
+    return read_weights_header(path) if header.kind == KIND else header
+
+
+def _read_json_header(path: Path) -> Header:
+    """What a JSON file says of itself; what stands beside a header is of ``params``."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        known = {key: raw.pop(key) for key in Header.__dataclass_fields__ if key in raw}
+        header = Header(**{"parents": {}, "params": {}, **known})
+        header.params.update(raw)
+    except FileNotFoundError:
+        raise MissingArtifact(f"there is no file {path}.") from None
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ArtifactError(
+            f"{path} has no header of srprune; of JSON files routers and mixtures have one. Name "
+            "another file."
+        ) from error
+    if header.format != FORMAT:
+        raise ArtifactError(f"{path} has format {header.format}; this srprune reads {FORMAT}.")
+    return header
 
 
 def shape_of(path: Path) -> tuple[int, list[str]]:

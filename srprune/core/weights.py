@@ -1,4 +1,4 @@
-"""The header of a weights file, readable without torch."""
+"""The header of a weights file, or of other tensors, readable without torch."""
 
 from __future__ import annotations
 
@@ -21,6 +21,19 @@ def read_weights_header(path: Path) -> Header:
         MissingArtifact: there is no such file.
         ArtifactError: it is damaged, or was not written by srprune.
     """
+    header = read_tensors_header(path)
+    if not {"model", "model_args", "scale"} <= header.params.keys():
+        raise _foreign(path)
+    return header
+
+
+def read_tensors_header(path: Path) -> Header:
+    """Read what any safetensors file of srprune says of itself: weights, or a router.
+
+    Raises:
+        MissingArtifact: there is no such file.
+        ArtifactError: it is damaged, or was not written by srprune.
+    """
     if not path.is_file():
         raise MissingArtifact(f"there are no weights {path}.")
     try:
@@ -28,16 +41,11 @@ def read_weights_header(path: Path) -> Header:
             raw = json.loads((file.metadata() or {})[KEY])
         if raw["format"] != FORMAT:  # first: another format may have other fields
             raise ArtifactError(f"{path} has format {raw['format']}; this srprune reads {FORMAT}.")
-        header = Header(**raw)
-        if not {"model", "model_args", "scale"} <= header.params.keys():
-            raise KeyError("model")
+        return Header(**raw)
     except SafetensorError as error:
         raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
     except (KeyError, TypeError, ValueError):
-        raise ArtifactError(
-            f"{path} does not say which network it holds: srprune did not write it."
-        ) from None
-    return header
+        raise _foreign(path) from None
 
 
 def is_ours(path: Path) -> bool:
@@ -51,3 +59,7 @@ def is_ours(path: Path) -> bool:
             return KEY in (file.metadata() or {})
     except SafetensorError as error:
         raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
+
+
+def _foreign(path: Path) -> ArtifactError:
+    return ArtifactError(f"{path} does not say which network it holds: srprune did not write it.")

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from safetensors.numpy import save_file
 
 from srprune.cli.main import cli as program
-from srprune.core.artifact import read_header, write_table
+from srprune.core.artifact import FORMAT, read_header, write_table
 from srprune.core.coreset import CoreSet
 from srprune.core.error_maps import ErrorMaps
 from srprune.core.errors import UserError
@@ -27,6 +28,8 @@ from srprune.core.groups import GroupTable
 from srprune.core.inventory import find_artifact, size_of, take_inventory
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
+from srprune.training.mixture import Mixture
+from srprune.wbsr.router_file import write_router
 
 MADE = {"command": "srprune test"}
 
@@ -123,6 +126,40 @@ def test_artifacts_of_every_kind_are_told(say, tmp_path):
         assert facts["kind"] == kind
         assert facts["path"] == f"{name}.parquet"
         assert facts["holds"]
+
+
+def test_routers_and_mixtures_tell_their_header(say, fault, tmp_path):
+    about = {"parents": {"weights": "ab"}, "made": {**MADE, "fitted_on": {"tile": 48}}}
+    gradient = {"thresholds": [1.0, 2.0], "spread": {}, "num_tiles": 4000}
+    write_router(tmp_path / "gradient.json", "GradientRouter", gradient, **about)
+    edges = {"low": 0.0, "high": 9.0, "tiles": [5, 6], "psnr": [[30.0], [31.0]]}
+    write_router(tmp_path / "edge_psnr.json", "EdgePsnrRouter", edges, **about)
+    values_MD = np.random.default_rng(0).random((500, 1))
+    Mixture.fit(values_MD, 2, 0, domain="rgb").write(tmp_path / "mixture.json")
+    write_router(tmp_path / "other.json", "NewKind", {"a": 3}, **about)
+    header = {"kind": "ClassModuleRouter", "fingerprint": "cd", "parents": {}, "params": {"m": 9}}
+    text = json.dumps({**header, "made": {}, "info": {}, "format": FORMAT})
+    save_file({"a": np.ones(3)}, tmp_path / "module.safetensors", metadata={"srprune": text})
+    said = {
+        "gradient.json": ("GradientRouter", "3 classes of 4,000 training tiles"),
+        "edge_psnr.json": ("EdgePsnrRouter", "PSNR in 2 intervals of 11 tiles"),
+        "mixture.json": ("Mixture", "2 Gaussians of dimension 1, fitted on 500 values"),
+        "module.safetensors": ("ClassModuleRouter", "1 tensor: a"),
+        "other.json": ("NewKind", "a: 3"),
+    }
+    for name, (kind, line) in said.items():
+        text = say("inspect", name)
+        assert text.startswith(f"{kind} ")
+        assert line in text, name
+        assert json.loads(say("inspect", name, "--json"))["kind"] == kind
+    text = say("inspect", "gradient.json")
+    assert "weights: ab" in text and 'fitted_on: {"tile": 48}' in text
+    changed = (tmp_path / "gradient.json").read_text().replace("4000", "5000")
+    (tmp_path / "gradient.json").write_text(changed)
+    assert "was changed after it was made" in fault("inspect", "gradient.json")
+    for content in ("[]", "{}", "no JSON", '{"kind": 3, "fingerprint": "a", "params": []}'):
+        (tmp_path / "foreign.json").write_text(content)
+        assert "foreign.json has no header of srprune" in fault("inspect", "foreign.json")
 
 
 def test_an_artifact_is_found_by_its_name(say, prepared, tiny):
