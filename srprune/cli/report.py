@@ -40,7 +40,8 @@ def report(
     """Write one HTML file in which to see the patches and choose a core-set.
 
     It needs no network and no other file: drag the two cuts, look at the patches that come in and
-    go out, copy the select command. The figures are written too, as PNG and PDF.
+    go out, copy the select command. The figures are written too, as PNG and PDF. Without any score
+    table, --groups alone draws its sheets and no page.
 
     \b
     Example:
@@ -59,10 +60,10 @@ def report(
             workers=workers,
             progress=bars,
         )
-    size = done.page.stat().st_size
+    size = done.page.stat().st_size if done.page else 0
     if as_json:
         facts = {
-            "page": str(done.page),
+            "page": str(done.page) if done.page else None,
             "bytes": size,
             "scores": done.scores,
             "thumb_side": done.thumb_side,
@@ -75,4 +76,5 @@ def report(
         click.echo(f"left out: {note}", err=True)
     for path in done.figures:
         click.echo(f"figure: {path}")
-    click.echo(f"page: {done.page} ({size / 1e6:.1f} MB, thumbnails of {done.thumb_side} px)")
+    if done.page:
+        click.echo(f"page: {done.page} ({size / 1e6:.1f} MB, thumbnails of {done.thumb_side} px)")

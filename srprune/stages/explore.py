@@ -35,6 +35,7 @@ from srprune.stages.coresets import read_scores
 from srprune.stages.extract import open_hr, read_index
 
 WINDOWS = ("des", "asc")  # rules that keep one window of ranks
+NO_SCORES = "there is no score table yet. Run 'srprune score' first."
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,14 @@ class Explored:
     """What ``report`` wrote.
 
     Attributes:
-        page: the HTML file.
+        page: the HTML file; None where sheets of groups were drawn without a score table.
         figures: PNG and PDF files.
         scores: names of the score tables on the page, the one shown first at the front.
-        thumb_side: of the thumbnails, px.
+        thumb_side: of the thumbnails, px; 0 without a page.
         missing: what could not be made or shown, and why.
     """
 
-    page: Path
+    page: Path | None
     figures: list[Path]
     scores: list[str]
     thumb_side: int
@@ -66,7 +67,7 @@ def explore(
     workers: int = 1,
     progress: Progress = silent,
 ) -> Explored:
-    """Write the explorer and the figures.
+    """Write the explorer and the figures; of groups alone no more than their sheets.
 
     Args:
         workspace: holds the patches, their pixels and the score tables; gets ``reports/``.
@@ -79,14 +80,18 @@ def explore(
         progress: told after each image.
 
     Raises:
-        MissingArtifact: no patch index, pixels or score table, or no core-set or groups of a
-            name.
+        MissingArtifact: no patch index or pixels, no score table for the page, or no core-set or
+            groups of a name.
         ArtifactError: no score table can be read.
         ArtifactMismatch: a score table, core-set or groups that were named are of another index.
         StorageError: a file cannot be written.
     """
     index = read_index(workspace)
     hr = open_hr(workspace, index)
+    if groups and not (scores or coresets or out or workspace.score_tables()):
+        left_out = [f"the page: {NO_SCORES}"]
+        sheets = _group_sheets(workspace, groups, index, hr, left_out)
+        return Explored(None, sheets, [], 0, left_out)
     tables, missing = _tables(workspace, scores, index)
     presets = [_preset(workspace, name, index, tables) for name in coresets]
     first = tables[0]
@@ -112,7 +117,7 @@ def _tables(
     if first is not None:
         tables.append(NamedScores(first, read_scores(workspace, first, index)))
     elif not names:
-        raise MissingArtifact("there is no score table yet. Run 'srprune score' first.")
+        raise MissingArtifact(NO_SCORES)
     for name in names:
         if name != first:
             try:

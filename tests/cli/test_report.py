@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from srprune.core.error_maps import ErrorMaps
+from srprune.core.groups import GroupTable
 from srprune.core.patches import PatchIndex
 from srprune.core.scores import ScoreTable
 from tests.processes import Server, launch
@@ -163,6 +164,24 @@ def test_report_of_nothing_says_what_comes_first(refused, scored, tmp_path):
     assert "there is no score table yet. Run 'srprune score' first." in refused("report")
     shutil.rmtree(scored)
     assert "Run 'srprune extract IMAGES' first." in refused("report")
+
+
+def test_groups_alone_are_drawn_without_a_score_table(cli, refused, scored):
+    shutil.rmtree(scored / "scores")
+    index = PatchIndex.read(scored / "patches.parquet")
+    labels_N = np.arange(len(index)) % 3
+    parents = {"patches": index.fingerprint}
+    GroupTable.write(
+        scored / "groups" / "thirds.parquet", labels_N, parents=parents, params={}, made={}
+    )
+    done = cli("report", "--groups", "thirds")
+    assert done.stderr.startswith("left out: the page: there is no score table yet. Run 'srprune")
+    assert done.stdout.splitlines() == [
+        f"figure: workspace/reports/groups_thirds.{ending}" for ending in ("png", "pdf")
+    ]
+    facts = json.loads(cli("report", "--groups", "thirds", "--json").stdout)
+    assert (facts["page"], facts["bytes"], len(facts["figures"])) == (None, 0, 2)
+    assert "no score table yet" in refused("report", "--groups", "thirds", "--out", "page.html")
 
 
 def test_report_loads_no_torch(start, scored):
