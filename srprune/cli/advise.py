@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     "--margin",
     default=0.05,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=options.FiniteRange(min=0, min_open=True),
     help="How much worse than the full set counts as equally good, dB.",
 )
 @click.option("--name", help="Of the advice. [default: CONFIG__STEPS]")

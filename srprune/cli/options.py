@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,19 @@ import click
 from srprune.core.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A finite number within bounds; click's own lets nan through any, and inf where none is."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """The number; click's usage error where it is none, not finite or out of bounds."""
+        number = click.FLOAT.convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number. Give one, such as 0.5.", param, ctx)
+        return float(super().convert(number, param, ctx))
 
 
 def _workspace(ctx: click.Context, param: click.Parameter, value: Path | None) -> Workspace:
@@ -107,7 +121,7 @@ def dynamic(command: F) -> F:
         ),
         click.option(
             "--flops-budget",
-            type=click.FloatRange(min=0, min_open=True, max=1),
+            type=FiniteRange(min=0, min_open=True, max=1),
             metavar="SHARE",
             help="Of a supernet: the share of the FLOPs of its largest subnet that an image may "
             "cost, such as 0.66.",

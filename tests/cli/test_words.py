@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import click
 import pytest
 
 from srprune.cli.list_names import LISTS
-from srprune.cli.options import number_of
+from srprune.cli.main import cli as program
+from srprune.cli.options import FiniteRange, number_of
 
 SCORE, TRAIN = "score --method sobel", "train --config fsrcnn_x2.yaml"
 
@@ -103,3 +107,29 @@ def test_a_score_table_that_a_rule_does_not_look_at_is_told(cli, prepared):
     said = cli(*choice, "random").stdout
     assert said.endswith("note: the rule random looks at no scores; mse_x2 was not read\n")
     assert "note: " not in cli(*choice, "des").stdout
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        (("eval", "bicubic"), "--flops-budget"),
+        (("advise", "--config", "fsrcnn_x2.yaml", "--steps", "4"), "--margin"),
+    ],
+)
+def test_numbers_that_are_not_finite_are_refused_at_once(refused, command, option, value):
+    said = refused(*command, option, value)
+    assert said.startswith(f"Invalid value for '{option}': {value} is no finite number")
+
+
+def test_every_range_of_numbers_is_a_finite_one():
+    def options_of(command: click.Command) -> Iterator[click.Parameter]:
+        yield from command.params
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                yield from options_of(command.get_command(context, name) or command)
+
+    ranges = [each.type for each in options_of(program) if isinstance(each.type, click.FloatRange)]
+    assert ranges
+    assert all(isinstance(each, FiniteRange) for each in ranges)
