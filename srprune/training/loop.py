@@ -114,9 +114,10 @@ def train(
         by_crop=by_crop if active else None,
         subnets_at=subnets_at,
     )
-    first, loss_sum, best = 0, 0.0, -math.inf
+    first, loss_sum, best, spent = 0, 0.0, -math.inf, 0.0
     if state := checkpoints.load():
         first, loss_sum, best = state["step"], state["loss_sum"], state["best"]
+        spent = state.get("seconds", 0.0)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         backward.scaler.load_state_dict(state["scaler"])
@@ -145,6 +146,7 @@ def train(
                     "scaler": backward.scaler.state_dict(),
                     "loss_sum": watch.sum,
                     "best": best,
+                    "seconds": spent + time.perf_counter() - started,
                     **more,
                 },
             )
