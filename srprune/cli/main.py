@@ -22,7 +22,7 @@ from srprune.core.provenance import version
 
 INTERRUPTED = 130
 UNREAD = 141
-RESUMED = frozenset({"pretrain", "train"})  # these go on only if told to
+RESUMED = (["pretrain"], ["train"], ["distill", "finetune"])  # these go on only if told to
 
 # What the file system may refuse; a stage that knows more about it says it in better words.
 SURROUNDINGS = {
@@ -101,7 +101,8 @@ def main() -> NoReturn:
     except click.ClickException as error:
         _usage(error)
     except (click.Abort, KeyboardInterrupt):
-        resume = " with --resume" if RESUMED.intersection(sys.argv[1:2]) else ""
+        resumed = any(sys.argv[1 : 1 + len(words)] == words for words in RESUMED)
+        resume = " with --resume" if resumed else ""
         _fail(f"interrupted. Give the same command again{resume} to go on.", INTERRUPTED)
     except OSError as error:
         if error.errno not in SURROUNDINGS:

@@ -255,8 +255,11 @@ def _tensors_of_tower(path: Path) -> dict[str, Tensor]:
 def _is_program(path: Path) -> bool:
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as file:
-        return any(name.endswith("/constants.pkl") for name in file.namelist())
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/constants.pkl") for name in file.namelist())
+    except Exception:  # zipfile raises nearly anything on damage, and reading its tensors says so
+        return False
 
 
 # Whole names of transformers' CLIPVisionModel, and open_clip's; q, k and v are joined by hand.

@@ -24,6 +24,8 @@ from srprune.core.config import (
 
 Weight = Annotated[float, Field(ge=0)]
 
+FLOAT32_EPS = 2.0**-23  # a signal of so small a share is lost where float32 adds noise to it
+
 
 class NetworkConfig(Strict):
     """The diffusion transformer, a DiT as diffusers has it; the defaults are DiT-XL/2."""
@@ -67,7 +69,26 @@ class LatentsConfig(Strict):
     def _fits(self) -> Self:
         if (self.kind == "vae") != (self.weights is not None):
             raise ValueError("latents.weights go with kind vae, and vae needs them")
+        if self.kind == "small" and self.crop < self.factor:
+            raise ValueError(
+                f"latents.crop is {self.crop} px, less than one latent of {self.factor} px; "
+                f"choose at least {self.factor}"
+            )
+        if self.kind == "small" and self.values(self.crop) < 2:
+            raise ValueError(
+                f"latents.batch 1 and latents.crop {self.crop} are one latent a step, which has no "
+                "spread; raise one of them"
+            )
         return self
+
+    def values(self, size: int, processes: int = 1) -> int:
+        """small: latent px of each channel that a process sees in a step.
+
+        Args:
+            size: of the patches, HR px.
+            processes: that share the batch.
+        """
+        return self.batch // processes * (min(self.crop, size) // self.factor) ** 2
 
 
 class DiffusionConfig(Strict):
@@ -78,6 +99,21 @@ class DiffusionConfig(Strict):
     beta_end: Annotated[float, Field(gt=0, lt=1)] = 0.02
     label_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Share of the samples that lose their label, for classifier-free guidance."""
+
+    @model_validator(mode="after")
+    def _leaves_signal(self) -> Self:
+        """At the last timestep something of the image must be left: predictions divide by it."""
+        rise = (self.beta_end - self.beta_start) / max(self.timesteps - 1, 1)
+        share = 1.0
+        for step in range(self.timesteps):
+            share *= 1 - self.beta_start - step * rise
+            if share < FLOAT32_EPS**2:  # it is a power
+                raise ValueError(
+                    f"{self.timesteps} timesteps with betas from {self.beta_start:g} to "
+                    f"{self.beta_end:g} leave nothing of the image from timestep {step} on; lower "
+                    "diffusion.beta_end or diffusion.timesteps"
+                )
+        return self
 
 
 class TermsConfig(Strict):
@@ -128,6 +164,15 @@ class FinetuneConfig(Strict):
     compute: ComputeConfig = ComputeConfig()
     validation: SamplesConfig = SamplesConfig()
     checkpoints: CheckpointConfig = CheckpointConfig()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.network.difffit and self.network.weights is None:
+            raise ValueError(
+                "network.difffit trains a small part of pre-trained weights, and network.weights "
+                "names none; name them, or set network.difffit to false"
+            )
+        return self
 
 
 class SelectConfig(Strict):

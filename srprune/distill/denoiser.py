@@ -19,8 +19,14 @@ from srprune.core.errors import ArtifactError, InputError
 from srprune.distill.config import NetworkConfig
 from srprune.distill.difffit import LABELS, add_factors
 from srprune.distill.optional import needs_diffusers
-from srprune.distill.weight_folder import CONFIG, WeightFolder, read_weight_folder
+from srprune.distill.weight_folder import (
+    CONFIG,
+    WeightFolder,
+    read_weight_config,
+    read_weight_folder,
+)
 
+PART = "transformer"  # its folder in a pipeline of diffusers
 NORM_EPS = 1e-6  # of DiT; diffusers would take 1e-5 for the norm of the MLP
 LAST = "proj_out_2."  # the layer that makes pixels of tokens
 # what a DiT is; diffusers' class of its time also had these for others
@@ -44,6 +50,18 @@ class Noisy(NamedTuple):
     latent_BCHW: Tensor
     timestep_B: Tensor
     category_B: Tensor
+
+
+def patch_of(config: NetworkConfig) -> int:
+    """Side of a token, latent px, known before any network is made.
+
+    Raises:
+        MissingArtifact: no folder of pre-trained weights, or none in it.
+        ArtifactError: the config there is damaged.
+    """
+    if config.weights is None:
+        return config.patch
+    return read_weight_config(Path(config.weights), PART).positive("patch_size")
 
 
 class Denoiser(nn.Module):
@@ -104,7 +122,7 @@ class Denoiser(nn.Module):
             InputError: it has other channels, or fewer classes than categories.
         """
         assert config.weights is not None
-        held = read_weight_folder(Path(config.weights), "transformer")
+        held = read_weight_folder(Path(config.weights), PART)
         _check_kind(held)
         sizes = {
             "layers": held.positive("num_layers"),

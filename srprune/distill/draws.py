@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_type_hints
 
 from srprune.core.artifact import first_difference, storage_errors
 from srprune.core.errors import ArtifactError, ArtifactMismatch, InputError
 from srprune.distill.config import SynthesiseConfig
 from srprune.distill.provenance import Sample
+from srprune.selection.rule import portion
 
+MAX_ID = 2**63 - 1  # of a patch
 TRIES = 20  # images a wanted one of a category, before its synthesis is given up
 
 
@@ -58,11 +60,11 @@ def spread(config: SynthesiseConfig, num_patches: int, categories: int) -> list[
     if config.per_category is not None:
         return [config.per_category] * categories
     assert config.ratio is not None  # the config has either
-    total = math.floor(config.ratio * num_patches + 0.5)
+    total = portion(config.ratio, num_patches)  # as a training of that ratio wants them
     if not total:
         raise InputError(
             f"ratio {config.ratio:g} of {num_patches:,} patches is no image. Choose a larger "
-            "--ratio, or --per-category."
+            "ratio, or say how many per category."
         )
     each, more = divmod(total, categories)
     return [each + (category < more) for category in range(categories)]
@@ -118,6 +120,18 @@ class Draws:
         place = self._there[category] * len(self.counts) + category
         digits = max(5, len(str(self.total - 1)))
         return f"{place:0{digits}d}_c{category}.png"
+
+    def check(self, outcome: Sample | Rejected) -> None:
+        """Refuse an image that cannot be the next of its category.
+
+        Raises:
+            ValueError: another category, number or file name than the next one has.
+        """
+        category = outcome.category
+        if not 0 <= category < len(self.counts) or outcome.number != self._tried[category]:
+            raise ValueError("category and number")
+        if isinstance(outcome, Sample) and outcome.image != self.image_name(category):
+            raise ValueError("image")
 
     def add(self, outcome: Sample | Rejected) -> None:
         """Take note of an image that was drawn."""
@@ -221,4 +235,13 @@ def from_record(record: Mapping[str, Any]) -> tuple[list[Sample | Rejected], flo
         ValueError: as said.
     """
     drawn = [Rejected(**each) if "why" in each else Sample(**each) for each in record["drawn"]]
-    return drawn, float(record["seconds"])
+    for outcome in drawn:
+        for name, kind in get_type_hints(type(outcome)).items():
+            if type(getattr(outcome, name)) is not kind:  # True is no number here
+                raise TypeError(name)
+        if isinstance(outcome, Sample) and not 0 <= outcome.patch_id <= MAX_ID:
+            raise ValueError("patch_id")
+    seconds = float(record["seconds"])
+    if not 0 <= seconds < math.inf:
+        raise ValueError("seconds")
+    return drawn, seconds

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from pydantic import ValidationError
 from torch import Tensor, nn
 
-from srprune.core.artifact import FORMAT, Header, fingerprint
+from srprune.core.artifact import Header, check_parent
 from srprune.core.errors import ArtifactError, MissingArtifact
-from srprune.core.weights import KEY
 from srprune.distill.config import FinetuneConfig
+from srprune.distill.denoiser import PART as TRANSFORMER
 from srprune.distill.denoiser import Denoiser
+from srprune.distill.latents import PART as VAE
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
 from srprune.distill.noise import Noise
+from srprune.distill.tensor_file import read_tensor_file, read_tensor_header
+from srprune.distill.weight_folder import fingerprint_of_folder
 from srprune.models.build import save_tensors
-from srprune.models.weight_files import check_finite
 
 FILE = "generator.safetensors"
 KIND = "Generator"
+AGAIN = "Train it again: srprune distill finetune."
 _DENOISER, _LATENTS = "denoiser.", "latents."
 
 
@@ -37,7 +38,8 @@ class Generator:
         latents: from what it predicts to pixels.
         config: of its training.
         header: of its file; ``params`` hold ``size`` (side of an image, HR px), ``categories`` and
-            ``config``; ``parents`` hold ``patches``, ``coreset`` and ``groups``.
+            ``config``; ``parents`` hold ``patches``, ``coreset`` and ``groups``, and those of
+            :func:`pretrained_parents`.
     """
 
     denoiser: Denoiser
@@ -72,36 +74,38 @@ class Generator:
         Raises:
             MissingArtifact: there is none; or the weights of its autoencoder are gone.
             ArtifactError: it is damaged, holds NaN, or was not written by srprune.
+            ArtifactMismatch: its autoencoder has other weights than when it was trained.
             MissingDependency: diffusers is not installed.
         """
         path = folder / FILE
-        header = read_generator_header(path)
-        config = FinetuneConfig.model_validate(header.params["config"])
+        read_generator_header(path)
+        header, tensors = read_tensor_file(path, KIND, AGAIN)
+        config, size, categories = _params(path, header)
+        if config.latents.weights is not None:
+            now = fingerprint_of_folder(Path(config.latents.weights), VAE)
+            remedy = (
+                f"Put the former weights back into {config.latents.weights} (latents.weights), or "
+                "train it again with --restart."
+            )
+            check_parent(path, header, VAE, now, remedy)
         latents = latents_of(config.latents)
-        side = side_of(latents, int(header.params["size"]), config.network.patch)
+        side = side_of(latents.factor, size, config.network.patch)
         denoiser = Denoiser(
-            config.network,
-            side=side,
-            channels=latents.channels,
-            categories=int(header.params["categories"]),
+            config.network, side=side, channels=latents.channels, categories=categories
         )
         own: dict[str, nn.Module] = {_DENOISER: denoiser}
         if isinstance(latents, SmallAutoencoder):
             own[_LATENTS] = latents
         try:
-            tensors = load_file(path)
-        except SafetensorError as error:
-            raise ArtifactError(f"{path} is damaged ({error}).") from error
-        check_finite(path, tensors)
-        if _fingerprint(header.parents, header.params, tensors) != header.fingerprint:
+            for prefix, module in own.items():
+                module.load_state_dict(
+                    {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+                )
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
             raise ArtifactError(
-                f"the content of {path} does not match its fingerprint {header.fingerprint}: "
-                "it was changed after it was made. Train it again: srprune distill finetune."
-            )
-        for prefix, module in own.items():
-            module.load_state_dict(
-                {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-            )
+                f"{path} does not fit the network that its config describes: {reason}. {AGAIN}"
+            ) from error
         for part in (denoiser, latents):
             if isinstance(part, nn.Module):
                 part.to(device).eval().requires_grad_(False)
@@ -126,7 +130,8 @@ def write_generator(
         path: of the file.
         denoiser: the transformer.
         latents: those that it was trained on.
-        parents: fingerprints of ``patches``, ``coreset`` and ``groups``.
+        parents: fingerprints of ``patches``, ``coreset`` and ``groups``, and those of
+            :func:`pretrained_parents`.
         params: ``size``, ``categories`` and ``config``.
         made: who made it.
         info: facts that do not count.
@@ -149,27 +154,49 @@ def read_generator_header(path: Path) -> Header:
         raise MissingArtifact(
             f"there is no generator {path.parent}. Run 'srprune distill finetune' first."
         )
+    return read_tensor_header(path, KIND)
+
+
+def pretrained_parents(config: FinetuneConfig) -> dict[str, str]:
+    """Fingerprints of the pre-trained weights that a config names.
+
+    ``vae`` decodes what is sampled and is not in the file of the generator; ``transformer`` is what
+    the training starts from.
+
+    Raises:
+        MissingArtifact: a folder is not there, or holds no weights.
+        ArtifactError: the config in a folder is damaged.
+    """
+    folders = {VAE: config.latents.weights, TRANSFORMER: config.network.weights}
+    return {
+        part: fingerprint_of_folder(Path(folder), part)
+        for part, folder in folders.items()
+        if folder is not None
+    }
+
+
+def _params(path: Path, header: Header) -> tuple[FinetuneConfig, int, int]:
+    """Config, side of an image and number of categories, as the header has them.
+
+    Raises:
+        ArtifactError: one is missing, or this srprune does not know it.
+    """
+    params = header.params
     try:
-        with safe_open(path, framework="numpy") as file:
-            header = Header(**json.loads((file.metadata() or {})[KEY]))
-    except SafetensorError as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
-    except (KeyError, TypeError, ValueError):
-        raise ArtifactError(f"{path} holds no generator: srprune did not write it.") from None
-    if header.kind != KIND or header.format != FORMAT:
+        config = FinetuneConfig.model_validate(params.get("config"))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, ("config", *fault["loc"])))
         raise ArtifactError(
-            f"{path} holds {header.kind} of format {header.format}; a {KIND} of format {FORMAT} "
-            "was expected."
-        )
-    return header
+            f"{path} holds no generator of this srprune: {place}: {fault['msg']}. {AGAIN}"
+        ) from error
+    for key in ("size", "categories"):
+        if type(params.get(key)) is not int or params[key] < 1:
+            raise ArtifactError(
+                f"{path} holds no generator of this srprune: {key} is {params.get(key)!r}. {AGAIN}"
+            )
+    return config, params["size"], params["categories"]
 
 
 def _named(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in module.state_dict().items()}
-
-
-def _fingerprint(
-    parents: Mapping[str, str], params: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> str:
-    columns = {name: tensors[name].numpy() for name in sorted(tensors)}
-    return fingerprint(KIND, parents, params, columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,8 +13,14 @@ from torch import Tensor, nn
 from srprune.core.errors import ArtifactError, InputError
 from srprune.distill.config import LatentsConfig
 from srprune.distill.optional import needs_diffusers
-from srprune.distill.weight_folder import CONFIG, read_weight_folder
+from srprune.distill.weight_folder import (
+    CONFIG,
+    WeightFolder,
+    read_weight_config,
+    read_weight_folder,
+)
 
+PART = "vae"  # folder of an autoencoder in a pipeline of diffusers
 DISTURBANCE = 0.05  # noise on latents of unit spread while the small autoencoder learns
 EPS = 1e-12
 TRACKING = 0.01  # share of a batch in the running mean and spread of its latents
@@ -110,6 +118,7 @@ class VaeLatents(nn.Module):
     Attributes:
         channels: of the latents.
         factor: HR px a latent px.
+        scaling: that the means are multiplied by.
     """
 
     def __init__(self, folder: str) -> None:
@@ -126,31 +135,31 @@ class VaeLatents(nn.Module):
         super().__init__()
         with needs_diffusers():
             from diffusers import AutoencoderKL
-        held = read_weight_folder(Path(folder), "vae")
+        held = read_weight_folder(Path(folder), PART)
+        self.factor, self.scaling = _checked(held)
         kind: Any = AutoencoderKL  # untyped
         try:
             self.network = kind.from_config(held.config).eval()
             self.network._fix_state_dict_keys_on_load(held.tensors)  # names of SD-VAE's time
             self.network.load_state_dict(held.tensors)
-        except (TypeError, ValueError, RuntimeError) as error:
+        except Exception as error:  # diffusers raises nearly anything on a config of nonsense
             reason = " ".join(str(error).split())[:200]
             raise ArtifactError(
                 f"{held.path} does not fit the autoencoder that its {CONFIG} describes: {reason}"
             ) from error
         self.network.requires_grad_(False)
         self.channels = int(self.network.config.latent_channels)
-        self.factor = 2 ** (len(self.network.config.block_out_channels) - 1)
 
     @torch.no_grad()
     def encode(self, rgb_BCHW: Tensor) -> Tensor:
         """Latents of RGB in [0, 1]."""
         means: Tensor = self.network.encode(2 * rgb_BCHW - 1).latent_dist.mean
-        return means * float(self.network.config.scaling_factor)
+        return means * self.scaling
 
     @torch.no_grad()
     def decode(self, latent_BCHW: Tensor) -> Tensor:
         """RGB of latents."""
-        rgb: Tensor = self.network.decode(latent_BCHW / self.network.config.scaling_factor).sample
+        rgb: Tensor = self.network.decode(latent_BCHW / self.scaling).sample
         return (rgb + 1) / 2
 
 
@@ -170,24 +179,67 @@ def latents_of(config: LatentsConfig) -> Latents:
     return VaeLatents(config.weights)
 
 
-def side_of(latents: Latents, size: int, patch: int) -> int:
+def factor_of(config: LatentsConfig) -> int:
+    """HR px a latent px, known before any network is made.
+
+    Raises:
+        MissingArtifact: no folder of pre-trained weights, or none in it.
+        ArtifactError: the config there is damaged, or of an autoencoder that does not fit.
+    """
+    if config.kind == "pixels":
+        return PixelLatents.factor
+    if config.kind == "small":
+        return config.factor
+    assert config.weights is not None
+    return _checked(read_weight_config(Path(config.weights), PART))[0]
+
+
+def _checked(held: WeightFolder) -> tuple[int, float]:
+    """Factor and scaling of a pre-trained autoencoder; what its config leaves out is diffusers'.
+
+    Raises:
+        ArtifactError: values that no autoencoder has, or that are not heeded here.
+    """
+    config = held.config
+    widths = config.get("block_out_channels", [64])
+    scaling = config.get("scaling_factor", 0.18215)
+    shift = config.get("shift_factor")
+    wrong = None
+    if not isinstance(widths, list) or not widths or any(type(w) is not int for w in widths):
+        wrong = f"block_out_channels {json.dumps(widths)}; it must list a width for each level"
+    elif type(scaling) not in (int, float) or not 0 < scaling <= sys.float_info.max:
+        wrong = f"scaling_factor {json.dumps(scaling)}; it must be a number above 0"
+    elif shift not in (None, 0):
+        wrong = f"shift_factor {json.dumps(shift)}; latents are scaled here, not shifted"
+    for key in ("in_channels", "out_channels"):
+        if config.get(key, 3) != 3:
+            wrong = f"{key} {json.dumps(config[key])}; it must be 3, for RGB"
+    if wrong:
+        raise ArtifactError(
+            f"{held.path.parent / CONFIG} has {wrong}. Give an autoencoder such as "
+            "stabilityai/sd-vae-ft-ema."
+        )
+    return 2 ** (len(widths) - 1), float(scaling)
+
+
+def side_of(factor: int, size: int, patch: int) -> int:
     """Side of the latents of windows, latent px.
 
     Args:
-        latents: the way there.
+        factor: HR px a latent px.
         size: side of a window, HR px.
         patch: side of a token, latent px.
 
     Raises:
         InputError: windows that cannot be cut into whole tokens.
     """
-    token = latents.factor * patch
+    token = factor * patch
     if size % token:
         near = max(size // token, 1) * token
         raise InputError(
             f"patches of {size} px cannot be cut into tokens of {token} px (network.patch {patch} "
-            f"of latents of {latents.factor} px). Set network.patch to a divisor of "
-            f"{size // latents.factor}, or extract patches of a multiple of {token} px, such as "
+            f"of latents of {factor} px). Set network.patch to a divisor of "
+            f"{size // factor}, or extract patches of a multiple of {token} px, such as "
             f"{near}."
         )
-    return size // latents.factor
+    return size // factor

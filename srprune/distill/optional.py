@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Iterator
 
 from srprune.core.errors import MissingDependency
@@ -18,6 +19,18 @@ def needs_diffusers() -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise MissingDependency(
-            "distillation needs diffusers. Run: pip install 'srprune[distill]'"
-        ) from error
+        raise _missing() from error
+
+
+def check_diffusers() -> None:
+    """Say so now where diffusers will be missed later; it is not loaded.
+
+    Raises:
+        MissingDependency: it is not installed.
+    """
+    if importlib.util.find_spec("diffusers") is None:
+        raise _missing()
+
+
+def _missing() -> MissingDependency:
+    return MissingDependency("distillation needs diffusers. Run: pip install 'srprune[distill]'")

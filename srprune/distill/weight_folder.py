@@ -7,16 +7,20 @@ nothing reaches for the network and no pickle runs code.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from srprune.core.artifact import digest
+from srprune.core.columns import Pieces
 from srprune.core.errors import ArtifactError, MissingArtifact
 from srprune.models.weight_files import read_tensors
 
 CONFIG = "config.json"
 FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+CHUNK = 1 << 24  # bytes that are hashed at a time
 
 
 class WeightFolder(NamedTuple):
@@ -58,6 +62,44 @@ def read_weight_folder(folder: Path, part: str) -> WeightFolder:
         MissingArtifact: there is no such folder, or no config or no weights in it.
         ArtifactError: what is there is damaged, holds NaN, or could run code.
     """
+    path, config = _find(folder, part)
+    return WeightFolder(path, config, read_tensors(path))
+
+
+def read_weight_config(folder: Path, part: str) -> WeightFolder:
+    """As :func:`read_weight_folder`, in no time and without the tensors.
+
+    Raises:
+        MissingArtifact: there is no such folder, or no config or no weights in it.
+        ArtifactError: the config is damaged.
+    """
+    return WeightFolder(*_find(folder, part), {})
+
+
+def fingerprint_of_folder(folder: Path, part: str) -> str:
+    """16 hex digits over the bytes of the config and of the tensors, wherever they stand.
+
+    Args:
+        folder: of the network, or of the whole pipeline.
+        part: name of the network's folder in the pipeline.
+
+    Raises:
+        MissingArtifact: there is no such folder, or no config or no weights in it.
+        ArtifactError: the config is damaged.
+    """
+    path, _ = _find(folder, part)
+    files = (path.parent / CONFIG, path)
+    return digest(*(Pieces(file.stat().st_size, _chunks(file)) for file in files))
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+def _find(folder: Path, part: str) -> tuple[Path, dict[str, Any]]:
+    """The file of the tensors, and the config."""
     if not folder.is_dir():
         raise MissingArtifact(
             f"there is no folder {folder} of pre-trained weights. Weights are not downloaded: "
@@ -71,7 +113,7 @@ def read_weight_folder(folder: Path, part: str) -> WeightFolder:
             f"{folder} holds no pre-trained {part}: it needs {CONFIG} and one of "
             f"{', '.join(FILES)}."
         )
-    return WeightFolder(found[0], _read_config(folder / CONFIG), read_tensors(found[0]))
+    return found[0], _read_config(folder / CONFIG)
 
 
 def _read_config(path: Path) -> dict[str, Any]:

@@ -22,7 +22,8 @@ from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
 from srprune.stages.coresets import read_scores
-from srprune.stages.distill.road import Road, distil, read_road
+from srprune.stages.distill.road import distil
+from srprune.stages.distill.road_plan import Road, check_roads, read_road
 from srprune.stages.evaluate import (
     BICUBIC,
     evaluate_model,
@@ -94,7 +95,13 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
     if run.evaluate.protocol == "y@1" and domain.channels != "y":
         raise InputError("evaluate.protocol is y@1, which measures models of Y; the model is RGB.")
     roads = {name: read_road(stage) for name, stage in run.distilled.items()}
+    check_roads(roads, _arms(run))
     return Resolved(run, pretrain, train, roads, Path(run.train.config).stem)
+
+
+def _arms(run: RunConfig) -> dict[str, PruningConfig]:
+    """Arms by where they stand."""
+    return {f"arms.{name}": pruning for name, pruning in run.arms.items()}
 
 
 def _stage(stage: StageConfig, fixed: Mapping[str, Any]) -> TrainConfig:
@@ -147,6 +154,7 @@ def run_chain(
     index = extract(source, run.extract, workspace, workers=workers, progress=heed)
     for pruning in run.arms.values():  # what does not fit is refused before any training
         window(pruning.ratio, pruning.offset, len(index))
+    check_roads(resolved.roads, _arms(run), len(index))
     tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
     ranked = {
         arm.score for arm in run.arms.values() if RULES.load(arm.rule).scores and arm.ratio < 1

@@ -26,7 +26,7 @@ from srprune.images.benchmarks import Benchmark
 from srprune.models.device import pick_device, processor
 from srprune.scoring import RECONSTRUCTION
 from srprune.selection.rule import portion
-from srprune.stages.distill.road import distil, read_road, seconds_of
+from srprune.stages.distill.road import distil, seconds_of
 from srprune.stages.dynamic import run_dynamically
 from srprune.stages.evaluate import (
     BICUBIC,
@@ -42,7 +42,7 @@ from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
 from srprune.stages.route import route, router_path
 from srprune.stages.score import Options, score
-from srprune.stages.study_plan import Plan, status
+from srprune.stages.study_plan import Plan, roads_of, status
 from srprune.stages.train import plan_training, validation
 from srprune.studies.config import ScoreConfig, StudyConfig
 from srprune.studies.grid import Cell
@@ -116,6 +116,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
         _check(cells, index)
+        roads = roads_of(study, cells, len(index))  # a set that is too small is refused at once
         for scale in sorted({cell.config.scale for cell in cells}):
             open_pool(workspace, scale, progress)
             named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
@@ -132,11 +133,11 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
                 device=setting.where,
                 progress=progress,
             )
-        for name in sorted({cell.distilled for cell in cells if cell.distilled}):
+        for name, road in roads.items():
             distil(
                 workspace,
                 name,
-                read_road(study.distilled[name]),
+                road,
                 device=setting.where,
                 stopping=setting.stopping,
                 tell=setting.tell,

@@ -14,6 +14,7 @@ from srprune.core.progress import duration
 from srprune.core.results import results_name
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import known_as
+from srprune.stages.distill.road_plan import Road, check_roads, read_road
 from srprune.studies.config import StudyConfig, read_study
 from srprune.studies.grid import Cell, cells_of
 from srprune.studies.record import Edits, Ledger, Record
@@ -52,11 +53,36 @@ def open_study(
     Raises:
         ConfigError: faults of the file, and levels that name no config key; all at once.
         UnknownName: a budget, a rule, a model or a score that does not exist.
-        InputError: cells that collide.
+        InputError: cells that collide, or that want more images than a synthesised set will have.
+        MissingArtifact: a config that is not there.
     """
     study = read_study(file, budget, overrides)
     name = f"{file.stem}__{budget}" if budget else file.stem
-    return Plan(name, study, cells_of(study), workspace.study(name))
+    cells = cells_of(study)
+    roads_of(study, cells)
+    return Plan(name, study, cells, workspace.study(name))
+
+
+def roads_of(
+    study: StudyConfig, cells: Sequence[Cell], num_patches: int | None = None
+) -> dict[str, Road]:
+    """How the synthesised sets of some cells are made, by name.
+
+    Args:
+        study: of the cells.
+        cells: that train on them, or not.
+        num_patches: of the pool, once it is known.
+
+    Raises:
+        ConfigError: faults of the config of a set.
+        MissingArtifact: such a config is not there.
+        InputError: a cell wants more images than its set will have, or a set has none.
+    """
+    sets = sorted({cell.distilled for cell in cells if cell.distilled})
+    roads = {name: read_road(study.distilled[name]) for name in sets}
+    wanted = {f"the cell '{cell.label}'": cell.config.pruning for cell in cells}
+    check_roads(roads, wanted, num_patches)
+    return roads
 
 
 def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:

@@ -73,7 +73,8 @@ class Checkpoints:
                 what = first_difference(json.loads(state["identity"]), json.loads(here))
                 raise ArtifactMismatch(
                     f"{path} belongs to another run: {what}. Choose another --workspace; or, with "
-                    "pretrain and train, another --name, or --restart to throw it away."
+                    "pretrain, train and distill finetune, another --name, or --restart to throw "
+                    "it away."
                 )
             return state
         if files:

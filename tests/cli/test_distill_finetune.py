@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,33 @@ def test_a_dry_run_trains_nothing(cli, workspace: Workspace) -> None:
     ).stdout  # fmt: skip
     assert json.loads(said)["config"]["steps"] == 7
     assert not workspace.generator("tiny__seed0").exists()
+
+
+def test_a_dry_run_refuses_what_the_training_would(refused, workspace: Workspace) -> None:
+    dry = ("distill", "finetune", "--config", "tiny.yaml", "--groups", "seven", "--dry-run")
+    assert "cannot be cut into tokens of 5 px" in refused(*dry, "--set", "network.patch=5")
+    assert "there is no folder no_dit" in refused(*dry, "--set", "network.weights=no_dit")
+
+
+def test_ctrl_c_says_how_to_go_on(cli, start, workspace: Workspace) -> None:
+    command = (
+        "distill", "finetune", "--config", "tiny.yaml", "--groups", "seven", "--name", "long",
+        "--set", "steps=100", "--set", "checkpoints.every=5", "--set", "validation.every=100",
+    )  # fmt: skip
+    child = start(*command)
+    folder = workspace.generator("long")
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("checkpoints/*.pt")):
+        assert child.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert said.strip() == (
+        "Error: interrupted. Give the same command again with --resume to go on."
+    )
+    assert "generator: " in cli(*command, "--resume").stdout
 
 
 @pytest.mark.parametrize(

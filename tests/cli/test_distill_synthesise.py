@@ -129,7 +129,7 @@ def test_killed_terminated_and_out_of_space_it_ends_with_the_same_bytes(
             ("nobody", "--per-category", "3"),
             "there is no generator workspace/generators/nobody. Run 'srprune distill finetune'",
         ),
-        (("--ratio", "0.001"), "ratio 0.001 of 109 patches is no image. Choose a larger --ratio"),
+        (("--ratio", "0.001"), "ratio 0.001 of 109 patches is no image. Choose a larger ratio"),
         (
             ("--per-category", "1", "--steps", "1001"),
             "sampling_steps is 1001, and the generator knows 1000 timesteps. Choose --steps of",

@@ -7,14 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from srprune.core.errors import InputError
 from srprune.distill.categories import categories_of, check_enough, features_of_all
+from srprune.distill.config import CategoriseConfig
 from srprune.distill.descriptor_features import BANDS, DescriptorFeatures, band_energies
+from srprune.stages.distill import categorise as stage
 from tests.conftest import picture
 from tests.distill.test_round_trip import Still
+from tests.distill.untrained import make_workspace
 
 RNG = np.random.default_rng(0)
 
@@ -149,3 +153,18 @@ def test_descriptors_tell_fine_from_coarse_and_flat_from_both() -> None:
         found[1:2],
         features(np.array([1]), PatchPool(index, Still(rgb), None, 2)),  # type: ignore[arg-type]
     )
+
+
+def test_a_network_without_room_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("diffusers")  # of the workspace
+    workspace = make_workspace(tmp_path)
+
+    def full(weights: str) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stage, "find_weights", full)
+    ask = CategoriseConfig(features="clip", weights="clip.safetensors", categories=2)
+    with pytest.raises(InputError, match="that tells the features has no room: choose another"):
+        stage.categorise(workspace, ask, coreset="full", device="cpu")

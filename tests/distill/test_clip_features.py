@@ -154,6 +154,17 @@ def test_a_program_is_not_run(tmp_path: Path, pool: PatchPool) -> None:
         features_of(tmp_path / "ViT-B-32.pt", pool)
 
 
+def test_an_archive_with_a_broken_table_is_one_line(tmp_path: Path, pool: PatchPool) -> None:
+    path = tmp_path / "broken.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", "x" * 500)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b"PK\x01\x02", b"XXXX"))
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(ArtifactError, match=r"broken\.pt is damaged, or no weights file of torch"):
+        features_of(path, pool)
+
+
 def test_another_size_is_refused(weights: Path, pool: PatchPool) -> None:
     with pytest.raises(
         ArtifactError, match=r"has class_embedding 64, and that of ViT-B-32 768\. Fetch the right"

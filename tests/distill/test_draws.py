@@ -22,6 +22,7 @@ from srprune.distill.draws import (
     to_record,
 )
 from srprune.distill.provenance import Sample
+from srprune.selection.rule import portion
 
 
 def kept(draws: Draws, draw: Draw) -> Sample:
@@ -36,6 +37,11 @@ def finish(counts: list[int], batch: int, bad: set[Draw]) -> Draws:
         for draw in wanted:
             draws.add(Rejected(*draw, "black") if draw in bad else kept(draws, draw))
     return draws
+
+
+def test_as_many_images_as_a_training_of_that_ratio_wants() -> None:
+    """0.29 is 29/100: its nearest double times 50 is just below 14.5."""
+    assert sum(spread(SynthesiseConfig(ratio=0.29), 50, 3)) == portion(0.29, 50) == 15
 
 
 def test_files_go_round_the_categories() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,18 +20,29 @@ pytest.importorskip("diffusers")
 
 import torch
 
-from srprune.core.errors import ArtifactMismatch, Diverged, InputError, MissingArtifact, Stopped
+from srprune.core.errors import (
+    ArtifactError,
+    ArtifactMismatch,
+    Diverged,
+    InputError,
+    MissingArtifact,
+    MissingDependency,
+    Stopped,
+)
 from srprune.core.groups import GroupTable
 from srprune.core.workspace import Workspace
 from srprune.distill.config import FinetuneConfig, SynthesiseConfig
 from srprune.distill.generator import Generator
+from srprune.stages.distill import finetune as stage
 from srprune.stages.distill.finetune import finetune
 from srprune.stages.distill.finetune_plan import FinetuneJob, plan_finetune
 from srprune.stages.distill.synthesise import synthesise
-from tests.distill.untrained import CATEGORIES, SIZE, make_workspace
+from srprune.training.distributed import World
+from tests.distill.untrained import CATEGORIES, SIZE, make_dit, make_vae, make_workspace
 from tests.processes import Server, together
 
 CPU = torch.device("cpu")
+PAUSE = 0.05  # s
 TINY = {
     "network": {"layers": 2, "heads": 2, "head_width": 8, "patch": 4},
     "latents": {"kind": "pixels"},
@@ -157,7 +170,7 @@ def test_parts_of_a_batch_change_no_more_than_rounding(workspace: Workspace) -> 
 
 
 def test_difffit_leaves_all_other_weights_alone(workspace: Workspace) -> None:
-    network = {**TINY["network"], "difffit": True}
+    network = {"weights": str(make_dit(workspace.root / "dit")), "difffit": True}
     job = plan(workspace, network=network, ema=None)
     header = finetune(job, device=CPU)
     assert 0 < header.info["trained_share"] < 0.2
@@ -202,7 +215,18 @@ def test_what_cannot_be_is_refused_beforehand(workspace: Workspace) -> None:
     with pytest.raises(MissingArtifact, match="Run 'srprune distill categorise' first"):
         plan_finetune(workspace, config(), name="made")  # "seven" is of no 'categorise'
     with pytest.raises(InputError, match=r"24 px cannot be cut into tokens of 5 px"):
-        finetune(plan(workspace, network={**TINY["network"], "patch": 5}), device=CPU)
+        plan(workspace, network={**TINY["network"], "patch": 5})
+    vae = {"kind": "vae", "weights": str(make_vae(workspace.root / "vae"))}
+    with pytest.raises(InputError, match=r"24 px cannot be cut into tokens of 32 px"):
+        plan(workspace, latents=vae, network={"patch": 16})
+    config_of_dit = make_dit(workspace.root / "dit") / "config.json"
+    config_of_dit.write_text(
+        config_of_dit.read_text().replace('"patch_size": 4', '"patch_size": 5')
+    )
+    with pytest.raises(InputError, match=r"24 px cannot be cut into tokens of 5 px"):
+        plan(workspace, network={"weights": str(config_of_dit.parent)})
+    with pytest.raises(MissingArtifact, match=r"there is no folder nowhere of pre-trained weights"):
+        plan(workspace, network={"weights": "nowhere"})
     index = plan(workspace).pool.index
     labels_N = np.full(len(index), -1, dtype=np.int32)
     labels_N[:8] = [0, 2] * 4
@@ -215,6 +239,109 @@ def test_what_cannot_be_is_refused_beforehand(workspace: Workspace) -> None:
     )
     with pytest.raises(InputError, match="no patch in category 1 of 3"):
         plan_finetune(workspace, config(), name="made", groups="gap")
+
+
+def test_each_process_needs_a_spread_of_latents(workspace: Workspace) -> None:
+    latents = {**SMALL["latents"], "crop": 2, "batch": 2}
+    settings = config(**{**SMALL, "latents": latents})
+    with pytest.raises(InputError, match=r"leave each process one latent a step"):
+        plan_finetune(workspace, settings, name="two", groups="seven", world=World(size=2))
+
+
+def test_a_missing_diffusers_is_told_beforehand(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(MissingDependency, match="distillation needs diffusers"):
+        plan(workspace)
+
+
+class Slow:
+    """Each answer takes its time; True when it is asked for that time."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at, self.asked = at, 0
+
+    def __call__(self) -> bool:
+        time.sleep(PAUSE)
+        self.asked += 1
+        return self.asked == self.at
+
+
+@pytest.mark.parametrize(("changes", "stop"), [({}, 4), (SMALL, 3), (SMALL, 8)])
+def test_its_cost_is_that_of_all_attempts(
+    workspace: Workspace, changes: dict[str, Any], stop: int
+) -> None:
+    """The second is stopped in its autoencoder, the third behind it."""
+    job, first, second = plan(workspace, **changes), Slow(stop), Slow()
+    with pytest.raises(Stopped):
+        finetune(job, device=CPU, stopping=first)
+    started = time.perf_counter()
+    header = finetune(job, device=CPU, resume=True, stopping=second)
+    last = time.perf_counter() - started
+    assert first.asked == stop
+    assert header.made["seconds"] >= PAUSE * (first.asked + second.asked)
+    assert header.made["seconds"] >= PAUSE * (first.asked - 1) + last - 0.1
+
+
+def test_a_trained_autoencoder_is_not_trained_again(workspace: Workspace) -> None:
+    job, seen = plan(workspace, **SMALL), []
+    steps = SMALL["latents"]["steps"]
+
+    def note(label: str, done: int, total: int, more: str = "") -> None:
+        seen.append(label)
+
+    with pytest.raises(Stopped):
+        finetune(job, device=CPU, stopping=stopped_at(steps + 2), progress=note)
+    assert seen.count("autoencoder") == steps
+    path = job.folder / "autoencoder" / "autoencoder.safetensors"
+    assert path.exists()
+    seen.clear()
+    other = plan(workspace, **{**SMALL, "seed": 1})
+    with pytest.raises(
+        ArtifactMismatch, match=r"belongs to another .*asked\.seed 0 there, 1 asked"
+    ):
+        finetune(other, device=CPU, resume=True)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + bytes(4))
+    with pytest.raises(ArtifactError, match=r"does not match its fingerprint .* --restart"):
+        finetune(job, device=CPU, resume=True)
+    path.write_bytes(whole)
+    finetune(job, device=CPU, resume=True, progress=note)
+    assert "autoencoder" not in seen
+    assert not path.exists()
+
+
+def test_grids_are_drawn_in_parts_of_the_batch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    inner = stage.sample
+
+    def sample(*args: Any, **named: Any) -> torch.Tensor:
+        sizes.append(len(named["starts_BCHW"]))
+        return inner(*args, **named)
+
+    monkeypatch.setattr(stage, "sample", sample)
+    finetune(plan(workspace, steps=1), device=CPU)
+    assert sizes == [4, 2]
+    sizes.clear()
+    finetune(plan(workspace, "parts", steps=1, compute={"accumulate": 2}), device=CPU)
+    assert sizes == [2, 2, 2]
+
+
+def test_too_little_memory_names_the_knobs_that_help(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any, **named: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(stage, "sample", full)
+    with pytest.raises(InputError, match=r"not enough memory\. Lower batch, or raise compute"):
+        finetune(plan(workspace, "grid"), device=CPU)
+    monkeypatch.setattr(stage, "train_autoencoder", full)
+    with pytest.raises(InputError, match=r"lower latents\.batch or latents\.crop\.$"):
+        finetune(plan(workspace, "small", **SMALL), device=CPU)
 
 
 WORKER = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,15 @@ from safetensors.torch import load_file, save_file
 
 from srprune.core.errors import ArtifactError, InputError, MissingArtifact
 from srprune.distill.config import LatentsConfig
-from srprune.distill.latents import PixelLatents, SmallAutoencoder, VaeLatents, latents_of, side_of
+from srprune.distill.latents import (
+    PixelLatents,
+    SmallAutoencoder,
+    VaeLatents,
+    factor_of,
+    latents_of,
+    side_of,
+)
+from tests.distill.untrained import make_vae
 
 RGB = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -24,17 +33,7 @@ RGB = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 @pytest.fixture(scope="module")
 def folder_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny SD-VAE, as diffusers keeps it."""
-    torch.manual_seed(0)
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        norm_num_groups=4,
-        latent_channels=4,
-    )
-    folder = tmp_path_factory.mktemp("made") / "vae"
-    vae.save_pretrained(folder)
-    return folder
+    return make_vae(tmp_path_factory.mktemp("made") / "vae")
 
 
 def test_pixels_come_back_exactly() -> None:
@@ -121,7 +120,50 @@ def test_faults_of_a_folder_are_one_line(folder_once: Path, tmp_path: Path) -> N
         VaeLatents(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"norm_num_groups": 0}, "does not fit the autoencoder"),
+        ({"block_out_channels": []}, r"block_out_channels \[\]; it must list a width"),
+        ({"block_out_channels": "8"}, r'block_out_channels "8"; it must list'),
+        ({"down_block_types": ["Nonesuch"] * 2}, "does not fit the autoencoder"),
+        ({"latent_channels": 10**12}, "does not fit the autoencoder"),
+        ({"scaling_factor": 0}, "scaling_factor 0; it must be a number above 0"),
+        ({"scaling_factor": None}, "scaling_factor null; it must be a number above 0"),
+        ({"scaling_factor": float("nan")}, "scaling_factor NaN; it must be a number above 0"),
+        ({"scaling_factor": 10**400}, "it must be a number above 0"),
+        ({"shift_factor": 0.1}, "shift_factor 0.1; latents are scaled here, not shifted"),
+        ({"in_channels": 4}, "in_channels 4; it must be 3"),
+    ],
+)
+def test_a_config_of_nonsense_is_one_line(
+    folder_once: Path, tmp_path: Path, changes: dict[str, object], words: str
+) -> None:
+    folder = Path(shutil.copytree(folder_once, tmp_path / "vae"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(ArtifactError, match=words) as caught:
+        VaeLatents(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shift_of_nothing_is_none(folder_once: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(folder_once, tmp_path / "vae"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"shift_factor": 0.0}))
+    assert torch.equal(
+        VaeLatents(str(folder)).encode(RGB), VaeLatents(str(folder_once)).encode(RGB)
+    )
+
+
+def test_the_factor_is_known_beforehand(folder_once: Path) -> None:
+    small = {"kind": "small", "factor": 8}
+    for values in ({"kind": "pixels"}, small, {"kind": "vae", "weights": str(folder_once)}):
+        config = LatentsConfig.model_validate(values)
+        assert factor_of(config) == latents_of(config).factor
+
+
 def test_windows_are_cut_into_whole_tokens() -> None:
-    assert side_of(PixelLatents(), 48, 4) == 48
+    assert side_of(1, 48, 4) == 48
     with pytest.raises(InputError, match=r"48 px cannot be cut into tokens of 5 px.*such as 45\."):
-        side_of(PixelLatents(), 48, 5)
+        side_of(1, 48, 5)

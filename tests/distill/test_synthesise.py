@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from srprune.core.patches import PatchIndex
 from srprune.core.workspace import Workspace
 from srprune.distill import guards
 from srprune.distill.config import SynthesiseConfig
-from srprune.distill.provenance import IMAGES, TABLE, DistilledSet, check_folder
+from srprune.distill.provenance import IMAGES, TABLE, DistilledSet, Sample, check_folder
 from srprune.images.decode import content_of
 from srprune.stages.distill.synthesise import JOURNAL, SHEET, synthesise
 from srprune.stages.extract import ImageSource, extract, open_hr
@@ -260,13 +261,28 @@ def test_a_set_that_was_edited_meanwhile_is_refused(workspace: Workspace) -> Non
         draw(workspace, name="begun")
 
 
+def image(**changes: Any) -> str:
+    """A line of a journal, of an image that is not there."""
+    sample = Sample("00000_c0.png", 0, 0, "c0", 5, False, 0.25, 10.0, False)
+    return json.dumps({"seconds": 1, "drawn": [{**sample._asdict(), **changes}]})
+
+
 @pytest.mark.parametrize(
     "line",
     [
         '{"seconds": 1}',
         '{"seconds": 1, "drawn": [{"category": 9, "number": 0, "why": "black"}]}',
+        '{"seconds": 1, "drawn": [{"category": -1, "number": 0, "why": "black"}]}',
+        '{"seconds": 1, "drawn": [{"category": 0, "number": 1, "why": "black"}]}',
+        '{"seconds": 1, "drawn": [{"category": 0, "number": 0, "why": null}]}',
+        '{"seconds": NaN, "drawn": []}',
         '{"seconds": 1, "drawn": [{"category": 0, "number": 0}]}',
         "[]",
+        image(image=None),
+        image(image="../00000_c0.png"),
+        image(mirrored=0),
+        image(patch_id=2**63),
+        image(content=None),
     ],
 )
 def test_a_journal_of_nonsense(workspace: Workspace, line: str) -> None:
@@ -276,6 +292,17 @@ def test_a_journal_of_nonsense(workspace: Workspace, line: str) -> None:
         journal.write(f"{line}\n")
     with pytest.raises(ArtifactError, match=r"drawn\.jsonl is damaged\. Pass --restart"):
         draw(workspace, name="begun")
+
+
+def test_a_generator_without_room_names_no_batch(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(InputError, match=r"The generator itself has no room: choose another --dev"):
+        draw(workspace, name="large")
 
 
 def test_images_of_unknown_origin(workspace: Workspace) -> None:

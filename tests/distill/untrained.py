@@ -47,6 +47,41 @@ def make_generator(workspace: Workspace, name: str, seed: int = 0, gain: float =
     )
 
 
+def make_vae(folder: Path, seed: int = 0) -> Path:
+    """A tiny SD-VAE of 2 HR px a latent px, as diffusers keeps it; replaces what is there."""
+    from diffusers import AutoencoderKL
+
+    torch.manual_seed(seed)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        latent_channels=4,
+    )
+    vae.save_pretrained(folder)
+    return folder
+
+
+def make_dit(folder: Path, seed: int = 0) -> Path:
+    """A tiny pre-trained DiT for pixels, likewise."""
+    from diffusers import DiTTransformer2DModel
+
+    torch.manual_seed(seed)
+    dit = DiTTransformer2DModel(
+        num_layers=2,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=3,
+        patch_size=4,
+        num_embeds_ada_norm=CATEGORIES,
+        sample_size=SIZE,
+        norm_eps=1e-6,
+    )
+    dit.save_pretrained(folder)
+    return folder
+
+
 def make_workspace(folder: Path) -> Workspace:
     """Patches, of which some are chosen and grouped, and the generator ``dit``."""
     workspace = Workspace(folder / "workspace")

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 pytest.importorskip("diffusers")
-from srprune.core.errors import UnknownName
+from srprune.core.errors import InputError, UnknownName
 from srprune.core.workspace import Workspace
 from srprune.distill.provenance import DistilledSet
 from srprune.reporting.study.tables import costs
@@ -104,6 +104,84 @@ def test_a_set_that_a_study_does_not_make_is_unknown(images: Path, held: str) ->
     }
     with pytest.raises(UnknownName, match=r"unknown synthesised set 'pruning\.args\.set: made'"):
         open_study(write("study.yaml", study), Workspace(Path("workspace")))
+
+
+def study_of(images: Path, held: str, **changes: Any) -> Path:
+    """A study of one cell, which trains on a synthesised set."""
+    levels = {"made": {"pruning": {**DISTILLED, **changes.pop("pruning", {})}}}
+    content = {
+        "title": "One set",
+        "images": str(images),
+        "extract": {"size": 48, "stride": 24},
+        "distilled": {"made": {"config": "set.yaml", **changes}},
+        "set": {"config": "fsrcnn_x2.yaml", **TRAIN},
+        "axes": {"training set": levels},
+        "compare": "training set",
+        "seeds": [0],
+        "evaluate": {"benchmarks": [held]},
+    }
+    return write("study.yaml", content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"set": {"synthesise.sampling_steps": 5000}},
+            r"set\.yaml has synthesise\.sampling_steps 5000, .* dit\.yaml 1000 timesteps\. Choose",
+        ),
+        (
+            {"pruning": {"ratio": 0.75}},
+            r"^the cell 'made, seed 0' has pruning\.ratio 0\.75, and the synthesised set made will",
+        ),
+    ],
+)
+def test_faults_of_a_set_show_when_a_study_is_opened(
+    images: Path, held: str, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        open_study(study_of(images, held, **changes), Workspace(Path("workspace")))
+
+
+FEW = {"synthesise.ratio": None, "synthesise.per_category": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"set": FEW}, r"^the cell 'made, seed 0' has .* set made will have 2 images\. Choose at"),
+        (
+            {"set": {"synthesise.ratio": 1e-6}, "pruning": {"ratio": 1e-6}},
+            r"^distilled\.made, synthesise: ratio 1e-06 of .* patches is no image",
+        ),
+    ],
+)
+def test_faults_of_its_size_show_when_the_patches_are_known(
+    images: Path, held: str, changes: dict[str, Any], words: str
+) -> None:
+    workspace = Workspace(Path("workspace"))
+    plan = open_study(study_of(images, held, **changes), workspace)
+    setting = Setting(workspace, [], find_benchmarks([held], []), "cpu")
+    with pytest.raises(InputError, match=words):
+        prepare(plan.study, plan.cells, setting)
+    assert not (workspace.root / "generators").exists()
+
+
+def test_an_arm_that_wants_more_than_its_set_is_refused(images: Path, held: str) -> None:
+    run: dict[str, Any] = {
+        "images": str(images),
+        "extract": {"size": 48, "stride": 24},
+        "distilled": {"made": {"config": "set.yaml"}},
+        "train": {"config": "fsrcnn_x2.yaml", "set": TRAIN},
+        "arms": {"random": RANDOM, "most": {**DISTILLED, "ratio": 0.75, "args": {}}},
+        "evaluate": {"benchmarks": [held]},
+    }
+    with pytest.raises(InputError, match=r"^arms\.most has pruning\.ratio 0\.75, and the synthes"):
+        resolve(write("run.yaml", run))
+    run["distilled"]["made"]["set"] = FEW
+    resolved = resolve(write("run.yaml", run))
+    with pytest.raises(InputError, match=r"^arms\.most has .* made will have 2 images"):
+        run_chain(resolved, Workspace(Path("workspace")), roots=[], device="cpu")
 
 
 def test_a_run_makes_its_set_and_compares(images: Path, held: str) -> None:

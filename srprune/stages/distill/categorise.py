@@ -168,7 +168,8 @@ def _features(
             table = FeatureTable.read(workspace.features(CLIP), patches=index.fingerprint)
             if table.header.params == {"features": CLIP}:
                 return CLIP, table, ClipFeatures.divided
-    name, scale, features = _opened(workspace, config, where)
+    with memory_errors("The network that tells the features has no room: choose another --device."):
+        name, scale, features = _opened(workspace, config, where)
     path, params = workspace.features(name), {"features": name}
     parents = {"patches": index.fingerprint, **features.parents}
     try:

@@ -20,17 +20,15 @@ from srprune.distill.criterion import DiffusionLoss
 from srprune.distill.denoiser import Denoiser
 from srprune.distill.difffit import mark_difffit
 from srprune.distill.generator import read_generator_header, write_generator
-from srprune.distill.latents import Latents, SmallAutoencoder, latents_of, side_of
+from srprune.distill.latents import Latents, SmallAutoencoder, latents_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
 from srprune.images.tensor import from_uint8, round_uint8
 from srprune.models.device import memory_errors, use_tf32
 from srprune.reporting.sample_grid import write_grid
-from srprune.stages.distill.autoencoder import FOLDER as AUTOENCODER
-from srprune.stages.distill.autoencoder import train_autoencoder
+from srprune.stages.distill.autoencoder import AutoencoderFiles, train_autoencoder
 from srprune.stages.distill.batches import WindowBatches
 from srprune.stages.distill.finetune_plan import FinetuneJob
-from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
 
@@ -39,6 +37,7 @@ LOOKED_AT = 64  # windows whose noise is predicted at every look
 OUT_OF_MEMORY = (
     "Lower batch, or raise compute.accumulate; on a GPU, compute.precision bf16 saves memory, too."
 )
+AUTOENCODER_OUT_OF_MEMORY = "The autoencoder is being trained: lower latents.batch or latents.crop."
 
 
 def finetune(
@@ -76,7 +75,7 @@ def finetune(
         if not restart and (header := job.finished()):
             world.wait()
             return header
-        begun = job.checkpoints.files() or (job.folder / AUTOENCODER).exists()
+        begun = job.checkpoints.files() or _autoencoder(job).folder.exists()
         if begun and not (resume or restart):
             raise InputError(
                 f"{job.folder} holds an interrupted training. Pass --resume to go on with it, or "
@@ -90,10 +89,13 @@ def finetune(
                 _clear(job)
             write_text(job.folder / "config.yaml", dump(job.config))
         world.wait()
+        before_s = _spent_s(job) if world.first else 0.0
         with memory_errors(OUT_OF_MEMORY):
-            made = _train(job, device, world, stopping, progress)
+            parts = _train(job, device, world, stopping, progress)
         if world.first:
-            denoiser, trained, latents, facts = made
+            denoiser, trained, latents, facts = parts
+            made = watch.made()
+            made |= {"seconds": round(before_s + made["seconds"], 3), "device": str(device)}
             config = job.config.model_copy(update={"network": denoiser.config})
             params = {k: v for k, v in job.identity.items() if k != "parents"}
             write_generator(
@@ -102,27 +104,35 @@ def finetune(
                 latents,
                 parents=job.parents,
                 params={**params, "config": config.model_dump(mode="json")},
-                made={**watch.made(), "device": str(device), "processes": world.size},
+                made={**made, "processes": world.size},
                 info=facts,
             )
             job.checkpoints.clear()
-            _of_autoencoder(job).clear()
+            _autoencoder(job).clear()
         world.wait()
         return read_generator_header(job.path)
 
 
 def _clear(job: FinetuneJob) -> None:
     """Remove what an earlier attempt left."""
+    autoencoder = _autoencoder(job)
     job.checkpoints.clear()
-    _of_autoencoder(job).clear()
+    autoencoder.clear()
     left = [job.path, job.folder / "validation.csv"]
-    left += [*(job.folder / AUTOENCODER).glob("*.*"), *(job.folder / SAMPLES).glob("*.png")]
+    left += [*autoencoder.folder.glob("*.*"), *(job.folder / SAMPLES).glob("*.png")]
     for path in left:
         path.unlink(missing_ok=True)
 
 
-def _of_autoencoder(job: FinetuneJob) -> Checkpoints:
-    return Checkpoints(job.folder / AUTOENCODER / "checkpoints", {})
+def _autoencoder(job: FinetuneJob) -> AutoencoderFiles:
+    return AutoencoderFiles(job.folder, job.identity)
+
+
+def _spent_s(job: FinetuneJob) -> float:
+    """Seconds of training behind what earlier attempts have left."""
+    state = job.checkpoints.load()
+    own = float(state.get("seconds", 0.0)) if state else 0.0
+    return own + (_autoencoder(job).spent_s() if job.config.latents.kind == "small" else 0.0)
 
 
 def _train(
@@ -136,7 +146,7 @@ def _train(
     config = job.config
     torch.manual_seed(config.seed)
     latents = _latents(job, device, world, stopping, progress)
-    side = side_of(latents, job.size, config.network.patch)
+    side = job.size // latents.factor
     make = Denoiser.pretrained if config.network.weights else Denoiser
     torch.manual_seed(config.seed)  # not what training the autoencoder has left
     denoiser = make(
@@ -181,23 +191,27 @@ def _latents(
 ) -> Latents:
     """What the network works on; the small autoencoder is trained first."""
     latents = latents_of(job.config.latents)
-    side_of(latents, job.size, job.config.network.patch)  # a fault here is cheap
     if isinstance(latents, nn.Module):
         latents.to(device)
     if isinstance(latents, SmallAutoencoder):
-        latents = train_autoencoder(
-            latents,
-            job.config,
-            job.pool,
-            job.patch_ids,
-            folder=job.folder,
-            identity=job.identity,
-            device=device,
-            world=world,
-            stopping=stopping,
-            progress=progress,
-        )
+        with memory_errors(AUTOENCODER_OUT_OF_MEMORY):
+            latents = train_autoencoder(
+                latents,
+                job.config,
+                job.pool,
+                job.patch_ids,
+                files=_autoencoder(job),
+                device=device,
+                world=world,
+                stopping=stopping,
+                progress=progress,
+            )
     return latents
+
+
+def _part(job: FinetuneJob) -> int:
+    """Windows at a time where nothing is learned: as many as a process learns from at once."""
+    return max(1, job.config.batch // job.config.compute.accumulate)
 
 
 @torch.inference_mode()
@@ -209,7 +223,7 @@ def _encoded(
     Without flips the second dimension is 1.
     """
     parts: list[Tensor] = []
-    ids, batch = job.patch_ids, job.config.batch
+    ids, batch = job.patch_ids, _part(job)
     for start in range(0, len(ids), batch):
         rgb = from_uint8(job.pool.hr_patches(ids[start : start + batch]), device)
         ways = [rgb, rgb.flip(3)] if job.config.flip else [rgb]
@@ -220,7 +234,7 @@ def _encoded(
 
 def _looks(job: FinetuneJob, latents: Latents, batches: WindowBatches) -> Validate:
     """What is done on the way: a grid of samples, and how well noise is told in some windows."""
-    config, look, noise = job.config, job.config.validation, batches.noise
+    config, look, noise, part = job.config, job.config.validation, batches.noise, _part(job)
     count = min(LOOKED_AT, len(job.patch_ids))
     places_B = np.linspace(0, len(job.patch_ids) - 1, count).astype(np.int64)
 
@@ -228,28 +242,28 @@ def _looks(job: FinetuneJob, latents: Latents, batches: WindowBatches) -> Valida
     def measure(network: nn.Module) -> dict[str, float]:
         assert isinstance(network, Denoiser)
         errors = []
-        for start in range(0, count, config.batch):
-            rows = range(start, min(start + config.batch, count))
+        for start in range(0, count, part):
+            rows = range(start, min(start + part, count))
             noisy, target = batches.pairs(0, rows, places_B[start : rows.stop])
             error = (network(noisy) - target.noise_BCHW).square().mean((1, 2, 3))
             errors.extend(error.tolist())
-        categories = torch.arange(job.categories).repeat_interleave(look.each)
-        starts = [
-            start_noise(config.seed, category, number % look.each, batches.shape)
-            for number, category in enumerate(categories.tolist())
-        ]
-        latent = sample(
-            network,
-            noise,
-            categories_B=categories,
-            starts_BCHW=torch.stack(starts),
-            guidance=look.guidance,
-            steps=min(look.sampling_steps, noise.timesteps),
-        )
-        rgb = round_uint8(latents.decode(latent))
+        asked = [(category, n) for category in range(job.categories) for n in range(look.each)]
+        images = []
+        for start in range(0, len(asked), part):
+            some = asked[start : start + part]
+            starts = [start_noise(config.seed, *each, batches.shape) for each in some]
+            latent = sample(
+                network,
+                noise,
+                categories_B=torch.tensor([category for category, _ in some]),
+                starts_BCHW=torch.stack(starts),
+                guidance=look.guidance,
+                steps=min(look.sampling_steps, noise.timesteps),
+            )
+            images.append(round_uint8(latents.decode(latent)).permute(0, 2, 3, 1).cpu())
         write_grid(
             job.folder / SAMPLES / f"step_{batches.step + 1:06d}.png",
-            rgb.permute(0, 2, 3, 1).cpu().numpy(),
+            torch.cat(images).numpy(),
             columns=look.each,
         )
         return {"noise_mse": float(np.mean(errors))}

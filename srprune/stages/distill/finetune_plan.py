@@ -16,7 +16,10 @@ from srprune.core.groups import NO_GROUP, GroupTable
 from srprune.core.workspace import Workspace, the_one
 from srprune.data.patches import Ids, PatchPool
 from srprune.distill.config import FinetuneConfig
-from srprune.distill.generator import FILE, read_generator_header
+from srprune.distill.denoiser import patch_of
+from srprune.distill.generator import FILE, pretrained_parents, read_generator_header
+from srprune.distill.latents import factor_of, side_of
+from srprune.distill.optional import check_diffusers
 from srprune.selection.quota import sizes_of
 from srprune.stages.distill.categorise import RULE
 from srprune.stages.extract import read_index
@@ -39,7 +42,8 @@ class FinetuneJob:
         pool: the patches, HR alone.
         patch_ids: (P,) those that it is trained on.
         labels_P: category of each, from 0.
-        parents: fingerprints of ``patches``, ``groups`` and, where there is one, ``coreset``.
+        parents: fingerprints of ``patches``, ``groups``, of a ``coreset`` where there is one, and
+            of pre-trained weights.
     """
 
     folder: Path
@@ -124,12 +128,14 @@ def plan_finetune(
         world: the processes that share each step.
 
     Raises:
-        MissingArtifact: no patches, or no categories.
+        MissingArtifact: no patches, no categories, or no weights where the config names some.
+        ArtifactError: pre-trained weights whose config is damaged.
         ArtifactMismatch: categories of another patch index.
         InputError: an empty category, a batch that cannot be filled or shared, or tokens that do
             not fit the windows.
         MissingDependency: diffusers is not installed.
     """
+    check_diffusers()
     index = read_index(workspace)
     path = workspace.groups(groups) if groups else _categorised(workspace)
     table = GroupTable.read(path, patches=index.fingerprint)
@@ -141,9 +147,10 @@ def plan_finetune(
             f"{path} has no patch in category {empty[0]} of {len(sizes_K)}. Categorise into fewer: "
             "srprune distill categorise --categories."
         )
-    _check(config, len(ids), world)
+    _check(config, len(ids), index.size, world)
     parents = {"patches": index.fingerprint, "groups": table.fingerprint}
     parents |= {k: v for k, v in table.header.parents.items() if k == "coreset"}
+    parents |= pretrained_parents(config)
     pool = open_pool(workspace, 2, with_lr=False)
     return FinetuneJob(workspace.generator(name), config, pool, ids, labels_P, parents)
 
@@ -155,7 +162,8 @@ def _categorised(workspace: Workspace) -> Path:
     return the_one(named, "table of categories", "--groups", "srprune distill categorise")
 
 
-def _check(config: FinetuneConfig, num_patches: int, world: World) -> None:
+def _check(config: FinetuneConfig, num_patches: int, size: int, world: World) -> None:
+    side_of(factor_of(config.latents), size, patch_of(config.network))
     count = config.compute.accumulate * world.size
     if config.batch % count:
         raise InputError(
@@ -166,6 +174,11 @@ def _check(config: FinetuneConfig, num_patches: int, world: World) -> None:
         raise InputError(
             f"latents.batch is {config.latents.batch}, no multiple of the {world.size} processes. "
             "Choose one."
+        )
+    if config.latents.kind == "small" and config.latents.values(size, world.size) < 2:
+        raise InputError(
+            f"latents.batch {config.latents.batch} and latents.crop {config.latents.crop} leave "
+            "each process one latent a step, which has no spread. Raise one of them."
         )
     if config.batch > num_patches:
         raise InputError(

@@ -2,54 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
-from srprune.core.config import StageConfig
-from srprune.core.configs import find_config
 from srprune.core.progress import Progress, heeding, silent
 from srprune.core.workspace import Workspace
-from srprune.core.yaml_file import load
-from srprune.distill.config import DistillConfig, FinetuneConfig
 from srprune.distill.generator import FILE, read_generator_header
 from srprune.distill.provenance import DistilledSet
 from srprune.stages.distill.categorise import categorise
 from srprune.stages.distill.finetune import finetune
 from srprune.stages.distill.finetune_plan import plan_finetune
+from srprune.stages.distill.road_plan import Road
 from srprune.stages.distill.select import select
 from srprune.stages.distill.synthesise import synthesise
-
-
-@dataclass(frozen=True)
-class Road:
-    """What a synthesised set is made by, read and checked.
-
-    Attributes:
-        distill: all four steps.
-        finetune: of the diffusion model.
-    """
-
-    distill: DistillConfig
-    finetune: FinetuneConfig
-
-
-def read_road(stage: StageConfig) -> Road:
-    """Read the config of a set and that of its diffusion model.
-
-    Raises:
-        MissingArtifact: no such config.
-        ConfigError: faults of one of them.
-    """
-    distill = load(find_config(stage.config), DistillConfig, _changes(stage))
-    model = distill.finetune
-    return Road(distill, load(find_config(model.config), FinetuneConfig, _changes(model)))
-
-
-def _changes(stage: StageConfig) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in stage.set.items()]
 
 
 def distil(
@@ -106,7 +72,7 @@ def distil(
 
 
 def seconds_of(workspace: Workspace, name: str) -> float:
-    """What a set of :func:`distil` has cost: training its generator, and sampling.
+    """What a set of :func:`distil` has cost, over all attempts: its generator, and sampling.
 
     Raises:
         MissingArtifact: there is no such set.

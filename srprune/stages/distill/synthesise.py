@@ -96,14 +96,16 @@ def synthesise(
         InputError: no image at all, more steps than timesteps, images that stay blank, too little
             memory, or another process at work there.
         MissingArtifact: patches, generator or groups are not there.
-        ArtifactMismatch: the folder holds another set, or the generator is of other patches.
-        ArtifactError: the folder was edited by hand.
+        ArtifactMismatch: the folder holds another set, the generator is of other patches, or its
+            autoencoder has other weights than when it was trained.
+        ArtifactError: the generator is damaged, or the folder was edited by hand.
         StorageError: the disk is full; the same call goes on.
         Stopped: ``stopping`` said so.
     """
     pool = open_pool(workspace, 1, with_lr=False)
     source = workspace.generator(generator_name)
-    generator = Generator.read(source, device)
+    with memory_errors("The generator itself has no room: choose another --device."):
+        generator = Generator.read(source, device)
     check_parent(
         source,
         generator.header,
@@ -245,6 +247,7 @@ class Synthesis:
             try:
                 outcomes, lasted = from_record(record)
                 for outcome in outcomes:
+                    draws.check(outcome)
                     draws.add(outcome)
             except (LookupError, TypeError, ValueError) as error:
                 raise damaged(self._journal.path) from error
