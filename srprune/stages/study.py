@@ -115,8 +115,8 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
             source, study.extract, workspace, workers=setting.workers, progress=progress
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
-        _check(cells, index)
         roads = roads_of(study, cells, len(index))  # a set that is too small is refused at once
+        _check(cells, index)
         for scale in sorted({cell.config.scale for cell in cells}):
             open_pool(workspace, scale, progress)
             named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
