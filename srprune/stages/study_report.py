@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from srprune.core.coreset import CoreSet
+from srprune.core.artifact import read_header
 from srprune.core.errors import ArtifactMismatch, MissingArtifact
 from srprune.core.findings import Cost, Findings, Key, Routed, Row
 from srprune.core.progress import Progress, silent
@@ -223,7 +223,7 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     patches = read_index(workspace).fingerprint
     coreset = workspace.coreset(header.params["train_set"])
     if "coreset" in header.parents and coreset.exists():
-        there = CoreSet.read(coreset).fingerprint
+        there = read_header(coreset).fingerprint
         if header.parents["coreset"] != there:
             raise ArtifactMismatch(
                 f"{run} was trained on core-set {header.parents['coreset'][:8]}, but {coreset} is "
