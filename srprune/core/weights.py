@@ -41,8 +41,11 @@ def read_tensors_header(path: Path) -> Header:
             raw = json.loads((file.metadata() or {})[KEY])
         if raw["format"] != FORMAT:  # first: another format may have other fields
             raise ArtifactError(f"{path} has format {raw['format']}; this srprune reads {FORMAT}.")
-        return Header(**raw)
-    except SafetensorError as error:
+        header = Header(**raw)
+        if not (isinstance(header.params, dict) and isinstance(header.parents, dict)):
+            raise TypeError("params and parents are mappings")
+        return header
+    except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
     except (KeyError, TypeError, ValueError):
         raise _foreign(path) from None
@@ -62,4 +65,4 @@ def is_ours(path: Path) -> bool:
 
 
 def _foreign(path: Path) -> ArtifactError:
-    return ArtifactError(f"{path} does not say which network it holds: srprune did not write it.")
+    return ArtifactError(f"{path} does not say what it holds: srprune did not write it.")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from srprune.core.artifact import FORMAT, Header, fingerprint
+from srprune.core.artifact import Header, fingerprint
 from srprune.core.errors import ArtifactError
-from srprune.core.weights import KEY
+from srprune.core.weights import read_tensors_header
 from srprune.models.weight_files import check_finite
 
 
@@ -21,20 +20,9 @@ def read_tensor_header(path: Path, kind: str) -> Header:
     Raises:
         ArtifactError: it is damaged, of another kind, or was not written by srprune.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = Header(**json.loads((file.metadata() or {})[KEY]))
-        if not (isinstance(header.params, dict) and isinstance(header.parents, dict)):
-            raise TypeError("params and parents are mappings")
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
-    except (KeyError, TypeError, ValueError):
-        raise ArtifactError(f"{path} holds no {kind}: srprune did not write it.") from None
-    if header.kind != kind or header.format != FORMAT:
-        raise ArtifactError(
-            f"{path} holds {header.kind} of format {header.format}; a {kind} of format {FORMAT} "
-            "was expected."
-        )
+    header = read_tensors_header(path)
+    if header.kind != kind:
+        raise ArtifactError(f"{path} holds {header.kind}; a {kind} was expected.")
     return header
 
 

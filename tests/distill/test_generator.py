@@ -84,7 +84,7 @@ def test_a_header_without_params(workspace: Workspace) -> None:
     path = workspace.generator("dit") / FILE
     header = {**vars(read_tensor_header(path, KIND)), "params": None}
     save_file(load_file(path), path, metadata={"srprune": json.dumps(header)})
-    with pytest.raises(ArtifactError, match="holds no Generator: srprune did not write it"):
+    with pytest.raises(ArtifactError, match="does not say what it holds: srprune did not write it"):
         Generator.read(path.parent, CPU)
 
 

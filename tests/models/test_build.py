@@ -143,5 +143,5 @@ def test_header_without_the_network_is_foreign(path: Path, missing: str) -> None
     header = asdict(write(path))
     del header["params"][missing]
     rewrite(path, {"srprune": json.dumps(header)})
-    with pytest.raises(ArtifactError, match="which network it holds"):
+    with pytest.raises(ArtifactError, match="does not say what it holds"):
         load_weights(path)
