@@ -6,16 +6,26 @@ import csv
 from pathlib import Path
 
 from srprune.core.config import TrainConfig
+from srprune.core.errors import ArtifactError
 from srprune.studies.divergence import lost_its_way
 
 
 def column(path: Path, name: str) -> list[tuple[int, float]]:
-    """(step, value) of a log; empty where there is none."""
+    """(step, value) of a log; empty where there is none.
+
+    Raises:
+        ArtifactError: it is damaged.
+    """
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return [(int(row["step"]), float(row[name])) for row in csv.DictReader(file)]
     except FileNotFoundError:
         return []
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{path} is damaged: not all its rows have a step and a number under '{name}'. Delete "
+            "it, if you can do without; the run is kept."
+        ) from error
 
 
 def lost(run: Path, config: TrainConfig, steps: int) -> str | None:

@@ -15,6 +15,7 @@ from srprune.core.results import results_name
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import known_as
 from srprune.stages.distill.road_plan import Road, check_roads, read_road
+from srprune.stages.logs import lost
 from srprune.studies.config import StudyConfig, read_study
 from srprune.studies.grid import Cell, cells_of
 from srprune.studies.record import Edits, Ledger, Record
@@ -120,7 +121,7 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
 
 
 CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing"]
-"""``trained`` is finished but for its measurement."""
+"""``trained`` is finished but for its measurement; ``diverged`` also one without a NaN."""
 
 
 @dataclass(frozen=True)
@@ -180,9 +181,7 @@ def status(plan: Plan, workspace: Workspace) -> Status:
     counted: set[str] = set()
     for cell in plan.cells:
         record = records[cell.name]
-        state: CellState = record.state if record else "missing"
-        if state == "finished" and not _measured(cell, plan.study, workspace):
-            state = "trained"
+        state = _state(cell, record, plan.study, workspace)
         if state in ("missing", "stopped", "trained") and held(workspace.at_work(cell.name)):
             state = "running"
         states.append((cell, state))
@@ -207,6 +206,19 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         sum(done.values()),
         total,
     )
+
+
+def _state(
+    cell: Cell, record: Record | None, study: StudyConfig, workspace: Workspace
+) -> CellState:
+    """What became of a cell, as the report will have it."""
+    if record is None:
+        return "missing"
+    if record.state != "finished":
+        return record.state
+    if lost(workspace.run(cell.name), cell.config, record.steps):
+        return "diverged"
+    return "finished" if _measured(cell, study, workspace) else "trained"
 
 
 def _measured(cell: Cell, study: StudyConfig, workspace: Workspace) -> bool:

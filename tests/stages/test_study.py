@@ -308,3 +308,4 @@ def test_a_loss_that_falls_through_0_is_no_run_that_lost_its_way(
     log.write_text("\n".join(["step,lr,loss,seconds,patches_per_s", *rows]) + "\n")
     (row,) = findings(plan, setting.workspace, setting.benchmarks, command="").rows
     assert [run.seed for run in row.diverged] == ([0] if diverged else [])
+    assert status(plan, setting.workspace).states[0][1] == ("diverged" if diverged else "finished")
