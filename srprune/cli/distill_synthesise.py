@@ -106,6 +106,7 @@ def synthesise(
         sampling_steps=steps,
         batch=batch,
         seed=seed,
+        reject_copies=reject_copies,
     )
     with Bars() as bars, terminated() as stopping:
         distilled = stage(
@@ -114,7 +115,6 @@ def synthesise(
             config,
             name=name,
             device=pick_device(device),
-            reject_copies=reject_copies,
             restart=restart,
             stopping=stopping,
             progress=bars,

@@ -218,6 +218,8 @@ class SynthesiseConfig(Strict):
     sampling_steps: Positive = 50
     batch: Positive = 8
     seed: Seed = 0
+    reject_copies: bool = False
+    """Draw near-copies of training patches anew; else they are kept, and named."""
 
     @model_validator(mode="after")
     def _one(self) -> Self:

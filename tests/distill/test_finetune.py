@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -38,7 +37,7 @@ from srprune.stages.distill.finetune import finetune
 from srprune.stages.distill.finetune_plan import FinetuneJob, plan_finetune
 from srprune.stages.distill.synthesise import synthesise
 from srprune.training.distributed import World
-from tests.distill.untrained import CATEGORIES, SIZE, make_dit, make_vae, make_workspace
+from tests.distill.untrained import CATEGORIES, SIZE, make_dit, make_vae
 from tests.processes import Server, together
 
 CPU = torch.device("cpu")
@@ -59,16 +58,6 @@ SMALL = {
     },
     "network": {"layers": 1, "heads": 2, "head_width": 8, "patch": 2},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def workspace_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_workspace(tmp_path_factory.mktemp("made")).root
-
-
-@pytest.fixture
-def workspace(workspace_once: Path, tmp_path: Path) -> Workspace:
-    return Workspace(shutil.copytree(workspace_once, tmp_path / "workspace"))
 
 
 def config(**changes: Any) -> FinetuneConfig:

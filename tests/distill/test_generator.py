@@ -25,20 +25,10 @@ from srprune.distill.weight_folder import fingerprint_of_folder
 from srprune.stages.distill.finetune import finetune
 from srprune.stages.distill.finetune_plan import FinetuneJob, plan_finetune
 from srprune.stages.distill.synthesise import synthesise
-from tests.distill.untrained import make_dit, make_vae, make_workspace
+from tests.distill.untrained import make_dit, make_vae
 
 CPU = torch.device("cpu")
 Edit = Callable[[dict[str, Any]], object]
-
-
-@pytest.fixture(scope="module")
-def workspace_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_workspace(tmp_path_factory.mktemp("made")).root
-
-
-@pytest.fixture
-def workspace(workspace_once: Path, tmp_path: Path) -> Workspace:
-    return Workspace(shutil.copytree(workspace_once, tmp_path / "workspace"))
 
 
 def edit(folder: Path, change: Edit, *, seal: bool) -> None:

@@ -200,7 +200,7 @@ def test_near_copies_are_named_and_rejected_on_demand(
     named = draw(workspace, name="named")
     assert len(named.near_copies) == 5
     assert named.header.params["rejected"] == {}
-    without = draw(workspace, name="without", reject_copies=True)
+    without = draw(workspace, name="without", settings={"reject_copies": True})
     assert without.near_copies == []
     assert without.header.params["rejected"]["near-copy"] >= 5
     assert max(sample.psnr_db for sample in without.samples) < np.median(psnr)

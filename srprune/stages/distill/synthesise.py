@@ -71,7 +71,6 @@ def synthesise(
     *,
     name: str | None = None,
     device: torch.device,
-    reject_copies: bool = False,
     restart: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
@@ -87,7 +86,6 @@ def synthesise(
         config: how many images, and how they are sampled.
         name: of the set; GENERATOR_nIMAGES__seedSEED if None.
         device: where.
-        reject_copies: reject near-copies of training patches, too; else they are kept and named.
         restart: throw away what an earlier call left.
         stopping: asked before each batch; True stops with what there is.
         progress: told after each batch.
@@ -116,7 +114,7 @@ def synthesise(
     timesteps(generator.config.diffusion.timesteps, config.sampling_steps)  # or it is refused
     counts = spread(config, len(pool), generator.categories)
     name = name or f"{generator_name}_n{sum(counts)}__seed{config.seed}"
-    synthesis = Synthesis(workspace.distilled(name), generator, config, counts, reject_copies)
+    synthesis = Synthesis(workspace.distilled(name), generator, config, counts)
     with exclusive(synthesis.folder):
         if not restart and (whole := synthesis.finished()):
             return whole
@@ -135,14 +133,12 @@ class Synthesis:
         generator: draws its images.
         config: how.
         counts: images of each category.
-        reject_copies: whether near-copies are rejected.
     """
 
     folder: Path
     generator: Generator
     config: SynthesiseConfig
     counts: Sequence[int]
-    reject_copies: bool
 
     @property
     def params(self) -> dict[str, Any]:
@@ -152,7 +148,6 @@ class Synthesis:
             "size": self.generator.size,
             "categories": self.generator.categories,
             "counts": list(self.counts),
-            "reject_copies": self.reject_copies,
         }
 
     @property
@@ -286,7 +281,7 @@ class Synthesis:
             why: str | None = "not finite"
         elif (why := blank(image)) is None:
             nearest = copies.nearest(image)
-            if self.reject_copies and nearest.near_copy:
+            if self.config.reject_copies and nearest.near_copy:
                 why = "near-copy"
         outcome: Sample | Rejected
         if why is not None:
