@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     "--benchmark",
     "benchmarks",
     multiple=True,
-    help="set5, set14, bsd100, urban100, photos or a folder of HR images; again for "
+    help="set5, set14, bsd100, urban100, manga109, photos or a folder of HR images; again for "
     "more. [default: those of the paper that are there]",
 )
 @click.option(

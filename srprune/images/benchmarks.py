@@ -36,6 +36,9 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
         "BSD100", ("BSD100", "B100", "BSDS100", "bsd100"), 100, "Martin et al., ICCV 2001"
     ),
     "urban100": BenchmarkSpec("Urban100", ("Urban100", "urban100"), 100, "Huang et al., CVPR 2015"),
+    "manga109": BenchmarkSpec(
+        "Manga109", ("Manga109", "manga109"), 109, "Matsui et al., 2017; on request, academic use"
+    ),
 }
 PAPER = ("set5", "set14", "bsd100", "urban100")
 INNER = ("HR", "GTmod12")  # folders of HR images inside that of a benchmark
@@ -98,7 +101,7 @@ def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
     """Find a benchmark by id, or take any folder of HR images.
 
     Args:
-        name: ``set5``, ``set14``, ``bsd100``, ``urban100``, ``photos``, or a folder.
+        name: ``set5``, ``set14``, ``bsd100``, ``urban100``, ``manga109``, ``photos``, or a folder.
         roots: folders that are searched for ``<Title>/HR``, ``<Title>/GTmod12`` or ``<Title>``,
             themselves or in their ``benchmark`` folder.
 
@@ -134,7 +137,7 @@ def known_as(name: str) -> str:
     """The name that a benchmark has in tables, whether its files are here or not.
 
     A folder has its own name; one that only says which images they are, its parent's: those of
-    ``Manga109/HR`` are ``Manga109``.
+    ``General100/HR`` are ``General100``.
 
     Args:
         name: as :func:`find_benchmark` takes it.

@@ -34,7 +34,7 @@ from srprune.core.errors import (
     UserError,
 )
 from srprune.core.lock import exclusive
-from srprune.images.benchmarks import BENCHMARKS, find_benchmark
+from srprune.images.benchmarks import PAPER, find_benchmark
 from srprune.images.datasets import DATASETS, Archive, Dataset, Part
 from srprune.images.downloads import receipt as receipts
 from srprune.images.downloads.address import check_address
@@ -790,7 +790,7 @@ def test_the_table_is_consistent():
 
 
 def test_benchmarks_are_found_where_they_are_unpacked(tmp_path):
-    for name in BENCHMARKS:
+    for name in PAPER:
         part = DATASETS[name].parts["hr"]
         (tmp_path / part.folder).mkdir(parents=True)
         for number in range(part.num_images):
