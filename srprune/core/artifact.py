@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 from srprune.core.arrow_columns import read_column, to_arrow
 from srprune.core.columns import BLOCK, Array, Column, Columns, Pieces, Text, content
 from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact, StorageError
+from srprune.core.leftovers import sweep, temporary_beside
 
 FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
 _KEY = b"srprune"
@@ -145,18 +146,23 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, swept: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success fsync it and rename it into place.
 
     On any exception the temporary file is removed and ``path`` stays as it was.
+
+    Args:
+        path: where the file is to be.
+        swept: whoever writes a great many files into one folder has swept it once himself.
 
     Raises:
         StorageError: the disk is full, or the folder may not be written.
     """
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        if not swept:
+            sweep(path.parent, path.name)
+        temporary = temporary_beside(path)
         try:
             yield temporary
             with open(temporary, "rb+") as file:
@@ -167,17 +173,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed processes left of earlier attempts at the same file."""
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
-        try:
-            os.kill(int(leftover.name.split(".")[-2]), 0)
-        except PermissionError:
-            continue  # its writer is alive, and another user's
-        except (ValueError, OverflowError, ProcessLookupError):
-            leftover.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

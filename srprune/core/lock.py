@@ -1,8 +1,14 @@
-"""One writer a folder: a lock that the system takes back when its holder dies."""
+"""One writer a folder: a lock that the system takes back when its holder dies.
+
+There are two locks, because each fails where the other holds. That of the folder itself leaves no
+file behind and works where nothing can be written, but NFS keeps it to one machine; that of the
+file ``.lock`` in it goes to the server.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -14,10 +20,12 @@ from datetime import datetime
 from pathlib import Path
 
 from srprune.core.artifact import storage_errors
-from srprune.core.errors import Busy
+from srprune.core.errors import Busy, StorageError
+from srprune.core.progress import Progress, silent
 
 WAIT_S = 1.0  # between two looks whether a folder is free
-NOTE = ".lock"  # says who holds the folder; it is not the lock
+NOTE = ".lock"  # is locked, too, and says who holds the folder
+NO_LOCKS = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK}  # Lustre without its option flock
 
 
 @contextlib.contextmanager
@@ -26,12 +34,11 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     Raises:
         Busy: another process holds it.
-        StorageError: the folder may not be written.
+        StorageError: the folder may not be written, or its file system knows no locks.
     """
     handle = _locked(folder)
     try:
-        with contextlib.suppress(OSError):  # a finished run may stand where nothing can be written
-            (folder / NOTE).write_text(_note(), encoding="utf-8")
+        note = _noted(folder)
         try:
             yield
         finally:
@@ -39,17 +46,27 @@ def exclusive(folder: Path) -> Iterator[None]:
                 (folder / NOTE).unlink()
             with contextlib.suppress(OSError):  # not empty: the usual case
                 folder.rmdir()
+            if note is not None:
+                os.close(note)
     finally:
         os.close(handle)
 
 
 @contextlib.contextmanager
-def in_turn(folder: Path, tell: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+def in_turn(
+    folder: Path,
+    tell: Callable[[str], None] = lambda line: None,
+    progress: Progress = silent,
+) -> Iterator[None]:
     """Hold a folder alone; wait while another process holds it.
 
     Args:
         folder: as :func:`exclusive` takes it.
         tell: told once who is waited for.
+        progress: told at each look that it is waited; what it raises ends the wait.
+
+    Raises:
+        StorageError: as :func:`exclusive` does.
     """
     told = False
     with contextlib.ExitStack() as stack:
@@ -61,27 +78,29 @@ def in_turn(folder: Path, tell: Callable[[str], None] = lambda line: None) -> It
                 if not told:
                     tell(str(busy))
                 told = True
+                progress(f"wait for {folder.name}", 0, 1)
                 time.sleep(WAIT_S)
         yield
 
 
 def held(folder: Path) -> bool:
     """Whether a process holds a folder now; looking changes nothing."""
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(handle)
+    for path in (folder, folder / NOTE):
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
     return False
 
 
 def _locked(folder: Path) -> int:
-    """Make the folder and lock it: the folder itself, so that the lock leaves no file behind."""
+    """Make the folder and lock it."""
     with storage_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
     while True:
@@ -94,18 +113,52 @@ def _locked(folder: Path) -> int:
                 if folder.is_symlink():
                     raise
                 continue  # its last holder has just removed it
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise Busy(
-                f"another srprune{_holder(folder)} is at work in {folder}. Wait until it is done, "
-                "or choose another --workspace."
-            ) from None
+        if _lock(handle, folder, folder):
+            return handle
+
+
+def _noted(folder: Path) -> int | None:
+    """Lock the note in a folder and say in it who holds that; None where none can be written."""
+    while True:
+        try:  # a finished run may stand where nothing can be written
+            note = os.open(folder / NOTE, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        if _lock(note, folder / NOTE, folder):
+            with contextlib.suppress(OSError):
+                os.ftruncate(note, 0)
+                os.write(note, _note().encode())
+            return note
+
+
+def _lock(handle: int, path: Path, folder: Path) -> bool:
+    """Lock what was opened, or close it; False where it was removed before it was locked.
+
+    Raises:
+        Busy: another process holds it.
+        StorageError: its file system knows no locks.
+    """
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(folder)):
-                return handle
-        os.close(handle)  # locked, but gone: removed between opening and locking
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return True
+    except BlockingIOError:
+        os.close(handle)
+        raise Busy(
+            f"another srprune{_holder(folder)} is at work in {folder}. Wait until it is done, "
+            "or choose another --workspace."
+        ) from None
+    except OSError as error:
+        os.close(handle)
+        if error.errno in NO_LOCKS:
+            raise StorageError(
+                f"{folder} stands on a file system without locks, where two processes could "
+                "overwrite each other. Choose another --workspace."
+            ) from error
+        raise
+    os.close(handle)
+    return False
 
 
 def _note() -> str:

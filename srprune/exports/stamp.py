@@ -12,6 +12,7 @@ from typing import Any
 
 from srprune.core.artifact import first_difference, storage_errors
 from srprune.core.errors import ArtifactError, InputError
+from srprune.core.leftovers import sweep, temporary_beside
 from srprune.core.parallel import in_threads
 
 NAME = "export.json"
@@ -102,8 +103,8 @@ def whole_folder(place: Path) -> Iterator[Path]:
     """
     with storage_errors(place):
         place.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-        temporary = place.with_name(f".{place.name}.{os.getpid()}.part")
+        sweep(place.parent, place.name)
+        temporary = temporary_beside(place)
         temporary.mkdir()
         try:
             yield temporary
@@ -137,17 +138,3 @@ def _sync(folder: Path) -> None:
     ]
     for _, future in in_threads(one, [*paths, str(folder)], WAITING):
         future.result()
-
-
-def _sweep(place: Path) -> None:
-    for leftover in place.parent.glob(f".{_escaped(place.name)}.*.part"):
-        try:
-            os.kill(int(leftover.name.split(".")[-2]), 0)
-        except PermissionError:
-            continue  # its writer is alive, and another user's
-        except (ValueError, OverflowError, ProcessLookupError):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from srprune.core.artifact import storage_errors
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactError, InputError, MissingArtifact, UserError
-from srprune.core.lock import exclusive
 from srprune.core.names import near
 from srprune.core.outputs import named_by
 from srprune.core.parallel import in_threads
@@ -127,8 +126,7 @@ def export(
     if there is not None:
         return Exported(place, there, again=True)
     _check_pixels(workspace, index, chosen.patch_ids, workers, progress)
-    with exclusive(workspace.hr_pixels.parent):  # LR that is not there yet is made
-        pools = {scale: open_pool(workspace, scale, progress) for scale in scales}
+    pools = {scale: open_pool(workspace, scale, progress) for scale in scales}
     files = PatchFiles(index, sub_image_names(index), pools, _png_folders(workspace, index))
     with named_by(out), storage_errors(place):
         kept = png_size(files, chosen.patch_ids, KEPT_SAMPLE, workers)

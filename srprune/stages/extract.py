@@ -16,6 +16,7 @@ from PIL import Image
 
 from srprune.core.artifact import atomic_path, digest, write_text
 from srprune.core.errors import ImageError, InputError, MissingArtifact, UserError
+from srprune.core.leftovers import sweep
 from srprune.core.lock import exclusive
 from srprune.core.parallel import in_threads
 from srprune.core.patches import ALIGNMENT, ImageRecord, PatchIndex
@@ -310,6 +311,8 @@ def _write_sub_images(
         shutil.rmtree(folder, ignore_errors=True)
         write_text(stamp, index.fingerprint)
 
+    sweep(folder)
+
     def write(patch: int) -> None:
         pixels = hr.crop(
             int(index.image_N[patch]),
@@ -317,7 +320,7 @@ def _write_sub_images(
             int(index.left_N[patch]),
             index.size,
         )
-        with atomic_path(folder / names[patch]) as temporary:
+        with atomic_path(folder / names[patch], swept=True) as temporary:
             Image.fromarray(pixels).save(temporary, format="PNG", compress_level=3)
 
     todo = [i for i in range(len(index)) if not (folder / names[i]).exists()]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from srprune.core.artifact import digest
 from srprune.core.errors import MissingArtifact
+from srprune.core.lock import in_turn
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.workspace import Workspace
@@ -43,18 +45,19 @@ def _open_lr(
     shapes = [(height // scale, width // scale) for height, width in hr.shapes]
     names = [f"LR x{scale} of {image.path}" for image in index.images]
     compress = isinstance(hr, PackedStore)
-    try:
+    with contextlib.suppress(MissingArtifact):
         return open_pixels(path, key, shapes, names)
-    except MissingArtifact:
-        pass
-    build_pixels(
-        path,
-        key,
-        shapes,
-        lambda i: (bicubic.downscale(hr.image(i), scale), ""),
-        compress=compress,
-        label=f"LR x{scale}",
-        workers=os.cpu_count() or 1,
-        progress=progress,
-    )
-    return finish_pixels(path, key, shapes, compress=compress, names=names)
+    with in_turn(path.parent, progress=progress):
+        with contextlib.suppress(MissingArtifact):  # another process was faster
+            return open_pixels(path, key, shapes, names)
+        build_pixels(
+            path,
+            key,
+            shapes,
+            lambda i: (bicubic.downscale(hr.image(i), scale), ""),
+            compress=compress,
+            label=f"LR x{scale}",
+            workers=os.cpu_count() or 1,
+            progress=progress,
+        )
+        return finish_pixels(path, key, shapes, compress=compress, names=names)

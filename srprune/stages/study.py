@@ -106,7 +106,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
         UserError: what the stages raise.
     """
     workspace, progress = setting.workspace, setting.heeding
-    with in_turn(workspace.at_work("preparation"), setting.tell):
+    with in_turn(workspace.at_work("preparation"), setting.tell, setting.heeding):
         images = find_images(study.images, setting.roots, setting.tell, progress)
         source = ImageSource.find(images)
         if not setting.edited:

@@ -285,30 +285,6 @@ def test_nothing_is_at_the_path_before_the_end(tmp_path: Path) -> None:
     assert path.read_text() == "new" and files(tmp_path) == ["a.txt"]
 
 
-def test_leftovers_of_dead_processes_are_swept_and_those_of_live_ones_kept(tmp_path: Path) -> None:
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    live = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    try:
-        mine = f".a.txt.{os.getppid()}.part"  # of a live process that may be another user's
-        names = [f".a.txt.{dead.pid}.part", f".a.txt.{live.pid}.part", ".a.txt.x.part", mine]
-        names += [f".a.txt.{10**30}.part", f".b.txt.{dead.pid}.part"]
-        for name in names:
-            (tmp_path / name).write_text("half")
-        write_text(tmp_path / "a.txt", "new")
-        kept = [f".a.txt.{live.pid}.part", mine, f".b.txt.{dead.pid}.part", "a.txt"]
-        assert files(tmp_path) == sorted(kept)
-    finally:
-        live.communicate(b"\n")
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="the superuser may signal every process")
-def test_a_leftover_of_another_user_is_kept_while_its_process_lives(tmp_path: Path) -> None:
-    (tmp_path / ".a.txt.1.part").write_text("half")
-    write_text(tmp_path / "a.txt", "new")
-    assert files(tmp_path) == [".a.txt.1.part", "a.txt"]
-
-
 def test_a_file_where_a_folder_must_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "a", tmp_path / "file" / "b" / "a"):

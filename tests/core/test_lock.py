@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import platform
@@ -17,8 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from srprune.core.errors import InputError
-from srprune.core.lock import NOTE, exclusive
+from srprune.core.errors import InputError, Stopped
+from srprune.core.lock import NOTE, exclusive, held, in_turn
+from srprune.core.progress import heeding, silent
 
 HOLD = """
 import sys
@@ -138,14 +140,14 @@ def test_a_folder_that_stays_empty_is_not_left_behind(tmp_path: Path) -> None:
 
 def test_a_folder_that_comes_and_goes_has_never_two_holders(tmp_path: Path) -> None:
     """The lock of a folder that was removed is worth nothing; each holder here removes its own."""
-    inside, most, held = 0, 0, 0
+    inside, most, holds = 0, 0, 0
 
     def work() -> None:
-        nonlocal inside, most, held
+        nonlocal inside, most, holds
         for _ in range(300):
             with contextlib.suppress(InputError), exclusive(tmp_path / "run"):
                 inside += 1
-                held += 1
+                holds += 1
                 most = max(most, inside)
                 time.sleep(1e-5)
                 inside -= 1
@@ -155,5 +157,30 @@ def test_a_folder_that_comes_and_goes_has_never_two_holders(tmp_path: Path) -> N
         thread.start()
     for thread in threads:
         thread.join()
-    assert held > 0
+    assert holds > 0
     assert most == 1
+
+
+def test_a_holder_on_another_machine_is_seen_by_the_file_alone(tmp_path: Path) -> None:
+    """NFS keeps the lock of a folder to the machine, and passes that of a file on."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with (folder / NOTE).open("w") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert held(folder)
+        assert refusal(folder).startswith(f"another srprune is at work in {folder}. Wait")
+    assert not held(folder)
+    with exclusive(folder):
+        assert held(folder)
+    assert not held(folder)
+    assert not folder.exists()
+
+
+def test_the_wait_for_a_folder_can_be_ended(tmp_path: Path, hold: Hold) -> None:
+    child, said = hold(tmp_path / "run"), []
+    with (
+        pytest.raises(Stopped, match="wait for run"),
+        in_turn(tmp_path / "run", said.append, heeding(lambda: True, silent)),
+    ):
+        raise AssertionError("two writers")
+    assert [f"process {child.pid} on" in line for line in said] == [True]

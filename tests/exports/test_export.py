@@ -26,6 +26,7 @@ from srprune.core.errors import (
     StorageError,
     UnknownName,
 )
+from srprune.core.leftovers import temporary_beside
 from srprune.core.patches import PatchIndex
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
@@ -288,7 +289,9 @@ def test_an_interrupted_export_leaves_nothing(workspace, to, tmp_path):
 
 
 def test_what_a_killed_export_left_is_removed_and_a_living_one_is_left_alone(tmp_path):
-    dead, living = tmp_path / ".out.99999999.part", tmp_path / f".out.{os.getppid()}.part"
+    mine = temporary_beside(tmp_path / "out")
+    dead = mine.with_name(mine.name.replace(f"-{os.getpid()}.", "-99999999."))
+    living = mine.with_name(mine.name.replace(f"-{os.getpid()}.", f"-{os.getppid()}."))
     for folder in (dead, living):
         folder.mkdir()
         (folder / "half").write_text("")
