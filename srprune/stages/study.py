@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -347,7 +347,8 @@ def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Rec
     state: State = "stopped"
     reason = ""
     try:
-        _fit(job, validation(cell.config, setting.roots, setting.where), setting)
+        watched = replace(setting, progress=meter.watching(setting.progress))
+        _fit(job, validation(cell.config, setting.roots, setting.where), watched)
         state = "finished"
     except Diverged as error:
         state, reason = "diverged", str(error)
