@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -149,6 +150,11 @@ def _tensors(file: Path, header: Header) -> Holding:
     return {"tensors": list(names)}, [f"{number_of(len(names), 'tensor')}: {_some(names)}"]
 
 
+def _advice(file: Path, header: Header) -> Holding:
+    sentence = json.loads(file.read_text(encoding="utf-8"))["sentence"]
+    return {"sentence": sentence}, [sentence]
+
+
 def _nothing(file: Path, header: Header) -> Holding:
     """Of a JSON file the header says all."""
     return {}, []
@@ -165,6 +171,7 @@ _KINDS: dict[str, Callable[[Path, Header], Holding]] = {
     "GradientRouter": _gradient_router,
     "EdgePsnrRouter": _edge_psnr_router,
     "Mixture": _mixture,
+    "Advice": _advice,
 }
 
 

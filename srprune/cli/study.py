@@ -84,6 +84,8 @@ def study(
         cells = _part(plan, shard)
         again = [RUN, name, *_again(budget, overrides, roots, workspace, shard, edited)]
         _run(plan, cells, again, jobs, devices, edited, workers, roots, workspace, as_json)
+        if action == RUN and as_json:
+            _say_status(status(plan, workspace), as_json, cells=False)
     if action in (REPORT, WHOLE):
         _report(plan, name, budget, overrides, roots, workspace, as_json)
 
@@ -162,7 +164,8 @@ def _run(
         )
         prepare(plan.study, cells, setting)
         if (jobs or len(devices)) > 1:
-            run_processes(["study", *again], devices, jobs or len(devices), stopping)
+            number = jobs or len(devices)
+            run_processes(["study", *again], devices, number, stopping, quiet=as_json)
         else:
             run_cells(plan, cells, setting)
 

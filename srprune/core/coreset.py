@@ -56,7 +56,8 @@ class CoreSet:
         """Write a core-set atomically; ids, and the weights with them, are sorted here.
 
         Raises:
-            InputError: a weight is not positive and finite, or their mean is not 1.
+            InputError: ids that are none of the ``num_patches`` of ``params``, or stand twice; a
+                weight is not positive and finite, or their mean is not 1.
         """
         patch_ids = np.asarray(patch_ids, dtype=np.int64)
         if weights is not None:
@@ -65,6 +66,8 @@ class CoreSet:
                 raise InputError(f"the weights of {path} cannot be used: {fault}.")
         if (patch_ids[1:] < patch_ids[:-1]).any():
             patch_ids = np.sort(patch_ids)
+        if fault := _fault_of_ids(patch_ids, params.get("num_patches")):
+            raise InputError(f"{path} cannot be written: {fault}.")
         columns: dict[str, npt.NDArray[Any]] = {"patch_id": patch_ids}
         if weights is not None:
             columns["weight"] = weights
@@ -97,22 +100,29 @@ class CoreSet:
                 "Run 'srprune select' again, or name another --workspace.",
             )
         ids = columns.get("patch_id")
-        total = int(header.params["num_patches"])
-        if (
-            ids is None
-            or ids.dtype != np.int64
-            or not len(ids)
-            or ids[0] < 0
-            or ids[-1] >= total
-            or (ids[1:] <= ids[:-1]).any()
-        ):
-            raise ArtifactError(
-                f"{path} must hold sorted, unique patch ids from 0 to {total - 1}, at least one."
-            )
+        if fault := _fault_of_ids(ids, header.params.get("num_patches")):
+            raise ArtifactError(f"{path} is no core-set that can be used: {fault}.")
+        assert ids is not None
         weights = columns.get("weight")
         if weights is not None and (fault := _fault_of(weights)):
             raise ArtifactError(f"the column weight of {path} cannot be used: {fault}.")
         return cls(ids, header, weights)
+
+
+def _fault_of_ids(ids: npt.NDArray[Any] | None, total: object) -> str | None:
+    """What is wrong with patch ids, in words; None where nothing is."""
+    if not isinstance(total, int):
+        return f"num_patches, of the patch index, must stand in its params, and is {total!r}"
+    if (
+        ids is None
+        or ids.dtype != np.int64
+        or not len(ids)
+        or ids[0] < 0
+        or ids[-1] >= total
+        or (ids[1:] <= ids[:-1]).any()
+    ):
+        return f"it must hold sorted, unique patch ids from 0 to {total - 1}, at least one"
+    return None
 
 
 def _fault_of(weights: npt.NDArray[Any]) -> str | None:

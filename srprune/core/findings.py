@@ -198,7 +198,7 @@ class Findings:
         margin_db: differences of PSNR-Y within it count as equivalent.
         bicubic: by scale, benchmark and metric.
         rows: one a combination of levels.
-        validation: name of the benchmark of the curves; empty without curves.
+        validation: name of the benchmark of the curves; empty without curves, or with several.
         pool: the training images in words, such as ``1,280 patches of 480 px from 33 images``.
         machines: processors that the finished runs name, each once.
         commands: what was called, one line each.

@@ -130,7 +130,7 @@ def find_artifact(name: str, workspace: Workspace) -> Path:
 
 
 def read_any_header(path: Path) -> Header:
-    """The header of a table, also of one in parts, of weights, a router or a mixture.
+    """The header of a table, also of one in parts, of weights or of one in JSON.
 
     Raises:
         MissingArtifact: there is no such file, or not all of its parts.
@@ -150,6 +150,7 @@ def _read_json_header(path: Path) -> Header:
     """What a JSON file says of itself; what stands beside a header is of ``params``."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        raw = raw.pop("header", raw)  # of an advice, where it stands beside the answer
         known = {key: raw.pop(key) for key in Header.__dataclass_fields__ if key in raw}
         header = Header(**{"parents": {}, "params": {}, **known})
         header.params.update(raw)
@@ -157,7 +158,8 @@ def _read_json_header(path: Path) -> Header:
         raise MissingArtifact(f"there is no file {path}.") from None
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise ArtifactError(
-            f"{path} has no header of srprune; of JSON files routers and mixtures have one. Name "
+            f"{path} has no header of srprune; of JSON files routers, mixtures and advice have "
+            "one. Name "
             "another file."
         ) from error
     if header.format != FORMAT:

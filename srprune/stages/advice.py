@@ -264,8 +264,8 @@ def _sentence(
     if about.verdict is Verdict.BETTER:
         return f"Train on {chosen.name}: better than the full set at {steps:,} steps, by {figure}."
     return (
-        f"Train on {chosen.name} to store less: at {steps:,} steps it is no better than the full "
-        f"set, and at most {margin_db:g} dB worse ({figure})."
+        f"Train on {chosen.name} to store less: at {steps:,} steps it was not shown to be better "
+        f"than the full set, and is at most {margin_db:g} dB worse ({figure})."
     )
 
 
@@ -340,7 +340,7 @@ def _commands(chosen: Candidate, pruning: Facts, steps: int, call: Call) -> list
     where = ["--workspace", str(call.workspace)]
     others = [each for each in call.overrides if each.split("=")[0].split(".")[0] != "pruning"]
     whole = ", ".join(f"{key}: {value}" for key, value in pruning.items())
-    sets = [*others, f"budget.steps={steps}", f"pruning={{{whole}}}"]
+    sets = [*others, f"budget={{steps: {steps}}}", f"pruning={{{whole}}}"]
     given = [word for text in sets for word in ("--set", text)]
     train = ["srprune", "train", "--config", call.config, *given, *where]
     if chosen == FULL:

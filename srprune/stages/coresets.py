@@ -282,7 +282,7 @@ def describe(name: str, coreset: CoreSet, index: PatchIndex, table: ScoreTable |
         name=name,
         coreset=coreset,
         num_patches=len(index),
-        num_skipped=int(coreset.header.params["num_skipped"]),
+        num_skipped=int(coreset.header.params.get("num_skipped", 0)),
         score_range=score_range,
         loss_share=loss_share,
         image_shares=(ends_I - starts_I) / index.patches_per_image,

@@ -147,13 +147,13 @@ def _preset(
         raise _missing("is no core-set", path, "Run 'srprune select' first.")
     coreset = CoreSet.read(path, patches=index.fingerprint)
     params = coreset.header.params
-    rule, first = str(params["rule"]), int(params["num_skipped"])
+    rule, first = str(params.get("rule", "")), int(params.get("num_skipped", 0))
     ranked_by = None
     for named in tables if rule in WINDOWS else ():
         scores_N = named.table.scores_N
         order_N = np.argsort(-scores_N if rule == "des" else scores_N, kind="stable")
         window = np.sort(order_N[first : first + len(coreset)])
-        if named.name == params["scores"] and np.array_equal(window, coreset.patch_ids):
+        if named.name == params.get("scores") and np.array_equal(window, coreset.patch_ids):
             ranked_by = named.name
     command = str(coreset.header.made.get("command", ""))
     return Preset(name, coreset.patch_ids, coreset.fingerprint, command, ranked_by, rule, first)

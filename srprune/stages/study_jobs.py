@@ -19,6 +19,8 @@ def run_processes(
     devices: Sequence[str],
     jobs: int,
     stopping: Callable[[], bool] = lambda: False,
+    *,
+    quiet: bool = False,
 ) -> None:
     """Call ``srprune`` several times at once and wait for all.
 
@@ -30,6 +32,7 @@ def run_processes(
         devices: given out in turn.
         jobs: how many processes.
         stopping: asked now and then; True tells every process to stop, as SIGTERM does.
+        quiet: what they have to say goes to stderr, so that stdout holds only what this one says.
 
     Raises:
         Stopped: ``stopping`` said so.
@@ -43,6 +46,7 @@ def run_processes(
         subprocess.Popen(
             [sys.executable, "-m", "srprune", *arguments, "--device", devices[n % len(devices)]],
             env=environment,
+            stdout=sys.stderr if quiet else None,
         )
         for n in range(jobs)
     ]

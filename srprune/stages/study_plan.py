@@ -23,6 +23,12 @@ from srprune.studies.record import Edits, Ledger, Record
 SHOWN = 3  # cells that a message names
 
 
+def first_of(cells: Sequence[str]) -> str:
+    """The first of what is to be said of cells, and how many more there are."""
+    more = f" and {len(cells) - SHOWN} more" if len(cells) > SHOWN else ""
+    return f"{'; '.join(cells[:SHOWN])}{more}"
+
+
 @dataclass(frozen=True)
 class Plan:
     """A study that may be run.
@@ -110,10 +116,9 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
             if before and Record.read(workspace.run(before.cells[label].split()[0]))
         ]
         if void and not edited:
-            others = f" and {len(void) - SHOWN} more" if len(void) > SHOWN else ""
             raise InputError(
                 f"{plan.name} was edited after it began, which makes the results of {len(void)} "
-                f"cells void: {'; '.join(void[:SHOWN])}{others}. Pass --edited to run these again "
+                f"cells void: {first_of(void)}. Pass --edited to run these again "
                 "(runs of the same configs are found and kept), or undo the edit."
             )
         now.write(plan.folder)

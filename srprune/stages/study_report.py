@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from srprune.core.artifact import read_header
-from srprune.core.errors import ArtifactMismatch, MissingArtifact
+from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact
 from srprune.core.findings import Cost, Findings, Key, Routed, Row
 from srprune.core.progress import Progress, silent
 from srprune.core.results import EvalTable, benchmark_means, results_name, scaled
@@ -21,7 +21,7 @@ from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.logs import column, lost
 from srprune.stages.routing import lr_of, read_routing, tile_map
-from srprune.stages.study_plan import Plan
+from srprune.stages.study_plan import Plan, first_of
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
 from srprune.studies.record import Record
@@ -66,12 +66,19 @@ def findings(
 
     Raises:
         MissingArtifact: no cell is finished.
+        InputError: all that are finished diverged.
         ArtifactMismatch: runs of other patches, or measured on other images than the others.
     """
     study = plan.study
     tables = _Tables(workspace, benchmarks, study.evaluate.protocol)
     observations = [_observe(cell, workspace, tables) for cell in plan.cells]
     if not any(each.counts for each in observations):
+        told = zip(plan.cells, observations, strict=True)
+        if gone := [f"{cell.label}: {each.diverged}" for cell, each in told if each.diverged]:
+            raise InputError(
+                f"no run of {plan.name} that is finished found its way, so there is nothing to "
+                f"report: {first_of(gone)}. Change the training, such as optimizer.lr."
+            )
         raise MissingArtifact(
             f"no cell of {plan.name} is finished. Run 'srprune study' on it first."
         )

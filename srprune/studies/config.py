@@ -95,6 +95,8 @@ class StudyConfig(Strict):
         if self.compare not in self.axes:
             raise ValueError(str(unknown("axis", self.compare, self.axes, within="compare: ")))
         for name, pair in self.contrasts.items():
+            if len(set(pair)) == 1:
+                raise ValueError(f"contrasts.{name} compares {pair[0]} with itself")
             for level in pair:
                 if level not in self.axes[self.compare]:
                     within = f"contrasts.{name}: "

@@ -67,6 +67,9 @@ def test_a_search_ends_with_an_answer_and_commands_that_work(
     facts = json.loads(run(*SMALL, "--json"))
     assert facts["sentence"] in said
     assert facts["advice"] == "workspace/advice/fsrcnn_x2__4.json"
+    seen = cli("inspect", facts["advice"]).stdout
+    assert seen.startswith(f"Advice {facts['header']['fingerprint']}")
+    assert facts["sentence"] in seen
     assert run(*SMALL).endswith(said[said.index("\nTrain on ") :])
     for command in facts["commands"]:
         assert command in said

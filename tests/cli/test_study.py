@@ -124,7 +124,8 @@ def test_a_study_runs_once_and_tells_what_it_says(finished, cli, tmp_path):
 
 def test_processes_and_shards_share_the_cells_and_make_the_same_runs(study, cli, tmp_path):
     workspace = study(seeds=[0])
-    cli("study", "run", "s.yaml", "--jobs", 2, "--data", ".")
+    told = cli("study", "run", "s.yaml", "--jobs", 2, "--data", ".", "--json").stdout
+    assert [cell["state"] for cell in json.loads(told)["cells"]] == ["finished"] * 3
     alone = tmp_path / "alone"
     first = cli("study", "run", "s.yaml", "--shard", "0/2", "-w", alone).stdout
     assert "2 of 3 cells" in first

@@ -79,6 +79,26 @@ def test_a_file_without_ids_is_refused(tmp_path: Path) -> None:
         CoreSet.read(tmp_path / "c")
 
 
+@pytest.mark.parametrize("total", [None, "10", 10.0])
+def test_a_file_that_does_not_tell_of_how_many_patches_is_refused(
+    tmp_path: Path, total: Any
+) -> None:
+    params = {} if total is None else {"num_patches": total}
+    columns = {"patch_id": np.arange(3)}
+    write_table(tmp_path / "c", "CoreSet", columns, parents=PARENTS, params=params, made={})
+    with pytest.raises(ArtifactError, match=f"num_patches, .* must stand in .* and is {total!r}"):
+        CoreSet.read(tmp_path / "c")
+
+
+@pytest.mark.parametrize("ids", [[1, 1], [9, 10], [-1, 3], []])
+def test_ids_that_cannot_be_are_not_written(tmp_path: Path, ids: list[int]) -> None:
+    with pytest.raises(InputError, match="unique patch ids from 0 to 9"):
+        write(tmp_path / "c", ids, None)
+    with pytest.raises(InputError, match="num_patches"):
+        CoreSet.write(tmp_path / "c", np.arange(3), parents=PARENTS, params={}, made={})
+    assert not (tmp_path / "c").exists()
+
+
 # --- weights ---
 
 

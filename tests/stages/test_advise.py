@@ -362,7 +362,7 @@ def test_a_better_core_set_is_advised_with_its_commands() -> None:
     assert facts["pruning"] == {"rule": "des", "ratio": 0.25, "offset": 0.05, "score": "mse"}
     assert facts["commands"] == [
         "srprune select --rule des --ratio 0.25 --offset 0.05 --scores mse_x2 --workspace ws",
-        "srprune train --config 'my net.yaml' --set batch=4 --set budget.steps=100 "
+        "srprune train --config 'my net.yaml' --set batch=4 --set 'budget={steps: 100}' "
         "--set 'pruning={rule: des, ratio: 0.25, offset: 0.05, score: mse}' --workspace ws",
     ]
     assert facts["saves"]["num_patches"] == 300
@@ -377,7 +377,7 @@ def test_an_equivalent_one_is_told_to_save_storage_and_no_more() -> None:
     facts = answer({DES: (0.0, 0.01, 0.0), RANDOM: (-0.01, 0.0, -0.01)})
     assert facts["train_on"] == DES.name
     assert "to store less" in facts["sentence"]
-    assert "no better than the full set, and at most 0.05 dB worse" in facts["sentence"]
+    assert "not shown to be better than the full set, and is at most 0.05 dB" in facts["sentence"]
     assert "It keeps 300 of 1,200 patches" in advice_text(facts)
 
 

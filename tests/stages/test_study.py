@@ -18,6 +18,7 @@ import torch
 
 from srprune.core.config import ExtractConfig
 from srprune.core.errors import ArtifactMismatch, InputError, Stopped
+from srprune.core.lock import exclusive
 from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.reporting.canvas import canvas
@@ -309,3 +310,22 @@ def test_a_loss_that_falls_through_0_is_no_run_that_lost_its_way(
     (row,) = findings(plan, setting.workspace, setting.benchmarks, command="").rows
     assert [run.seed for run in row.diverged] == ([0] if diverged else [])
     assert status(plan, setting.workspace).states[0][1] == ("diverged" if diverged else "finished")
+
+
+def test_a_study_whose_runs_all_diverged_says_so(opened: Open) -> None:
+    plan, setting = opened(STUDY)
+    run_cells(plan, plan.cells, setting)
+    for cell in plan.cells:
+        record = setting.workspace.run(cell.name) / "cell.json"
+        facts = json.loads(record.read_text())
+        record.write_text(json.dumps({**facts, "state": "diverged", "reason": "loss is nan"}))
+    words = "full, seed 0: loss is nan; full, seed 1: loss is nan. Change the training"
+    with pytest.raises(InputError, match=words):
+        findings(plan, setting.workspace, setting.benchmarks, command="")
+
+
+def test_a_stop_is_heard_while_another_process_prepares(opened: Open) -> None:
+    plan, setting = opened(STUDY)
+    other = exclusive(setting.workspace.at_work("preparation"))
+    with other, pytest.raises(Stopped, match="wait for preparation"):
+        prepare(plan.study, plan.cells, replace(setting, stopping=lambda: True))

@@ -122,6 +122,8 @@ def test_a_budget_that_drops_a_level_drops_what_is_asked_of_it(write):
         ConfigError, match=r"unknown level 'contrasts.half: des5'. Did you mean: des50"
     ):
         read_study(write(contrasts={"half": ["des5", "full"]}))
+    with pytest.raises(ConfigError, match=r"contrasts.half compares des50 with itself"):
+        read_study(write(contrasts={"half": ["des50", "des50"]}))
 
 
 def test_steps_are_a_share_of_the_budget_rounded_half_up(write):

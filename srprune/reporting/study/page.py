@@ -23,7 +23,9 @@ def page(content: Content) -> str:
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'"
     sections = [("holds", "What holds", _items(content.claims))]
     sections += [(each.name, each.title, _table(each)) for each in content.tables]
-    sections += [(each.path.stem, each.title, _picture(each)) for each in content.pictures]
+    sections += [
+        (f"picture_{each.path.stem}", each.title, _picture(each)) for each in content.pictures
+    ]
     if content.notes:
         sections.append(("notes", "Notes", _items(content.notes)))
     if content.commands:

@@ -39,8 +39,10 @@ COSTS: dict[str, Callable[[Cost], float | None]] = {
 def learning_curves(findings: Findings) -> Plan | None:
     """PSNR-Y on the validation benchmark against steps, and its difference to the baseline.
 
-    None where no row has a curve.
+    None where no row has a curve, and where they are of different benchmarks.
     """
+    if not findings.validation:
+        return None
     found = [
         (title, [row for row in rows if len(row.curve) > 1])
         for title, rows in words.groups(findings)

@@ -116,6 +116,7 @@ def test_everything_is_written_and_named(small: Findings, tmp_path: Path) -> Non
     assert len([each for each in reader.addresses if each.startswith("data:")]) == 3
     targets = {each[1:] for each in reader.addresses if each.startswith("#")}
     assert targets == set(reader.ids)
+    assert len(set(reader.ids)) == len(reader.ids)
 
 
 def test_without_matplotlib_there_are_tables_and_a_word(
