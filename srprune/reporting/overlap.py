@@ -167,10 +167,21 @@ def kept_by_tenth(ids: Sequence[Ids], scores_N: Scores) -> tuple[Scores, list[Sh
 
 def spearman(a_N: Scores, b_N: Scores) -> float | None:
     """Spearman's rank correlation, ties at their mean rank; None where a table is constant."""
-    a, b = _mean_ranks(a_N), _mean_ranks(b_N)
-    a, b = a - a.mean(), b - b.mean()
-    scale = math.sqrt(float(a @ a) * float(b @ b))
-    return float(np.clip(float(a @ b) / scale, -1, 1)) if scale else None
+    return rank_correlation([a_N, b_N])[0][1]
+
+
+def rank_correlation(tables: Sequence[Scores]) -> list[list[float | None]]:
+    """:func:`spearman` of each table with each, itself included."""
+    ranks = [_mean_ranks(scores_N) for scores_N in tables]
+    ranks = [rank_N - rank_N.mean() for rank_N in ranks]
+    norms = [math.sqrt(float(rank_N @ rank_N)) for rank_N in ranks]
+    return [
+        [
+            float(np.clip(float(a_N @ b_N) / (a * b), -1, 1)) if a and b else None
+            for b_N, b in zip(ranks, norms, strict=True)
+        ]
+        for a_N, a in zip(ranks, norms, strict=True)
+    ]
 
 
 def top_overlaps(a_N: Scores, b_N: Scores, shares: Sequence[float] = SHARES) -> list[TopOverlap]:

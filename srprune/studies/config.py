@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from srprune.core.artifact import flat
 from srprune.core.config import (
     EvaluateConfig,
     ExtractConfig,
@@ -78,13 +79,13 @@ class StudyConfig(Strict):
     @classmethod
     def _dotted(cls, level: Level) -> Level:
         """One way to write a key, so that a later one finds an earlier one."""
-        return _flat(level)
+        return flat(level)
 
     @field_validator("axes")
     @classmethod
     def _all_dotted(cls, axes: dict[str, dict[str, Level]]) -> dict[str, dict[str, Level]]:
         return {
-            axis: {name: _flat(level) for name, level in levels.items()}
+            axis: {name: flat(level) for name, level in levels.items()}
             for axis, levels in axes.items()
         }
 
@@ -116,15 +117,6 @@ class StudyConfig(Strict):
                     within = f"scores.{name}.scorers: "
                     raise ValueError(str(unknown("scorer", scorer, self.scorers, within=within)))
         return self
-
-
-def _flat(level: Level, before: str = "") -> Level:
-    """Nested keys as dotted ones; of equal keys the later wins."""
-    flat: Level = {}
-    for key, value in level.items():
-        inner = isinstance(value, Mapping) and value
-        flat.update(_flat(value, f"{before}{key}.") if inner else {f"{before}{key}": value})
-    return flat
 
 
 def read_study(path: Path, budget: str | None = None, overrides: Sequence[str] = ()) -> StudyConfig:

@@ -24,9 +24,10 @@ from srprune.core.error_maps import ErrorMaps
 from srprune.core.patches import ImageRecord, PatchIndex
 from srprune.core.scores import ScoreTable
 from srprune.images.grid import grid
-from srprune.reporting.explorer.content import Content, NamedScores, Preset, rank_correlation
+from srprune.reporting.explorer.content import Content, NamedScores, Preset
 from srprune.reporting.explorer.page import SCRIPTS, write_explorer
 from srprune.reporting.explorer.sprites import COLUMNS, PER_SHEET, THUMBS, map_sheets, patch_sheets
+from srprune.reporting.overlap import rank_correlation
 
 SHAPES = ((96, 144), (120, 96))
 NAMES = ("a.png", "</script><script>alert(1)</script>.png")

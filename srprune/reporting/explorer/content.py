@@ -14,6 +14,7 @@ from srprune.core.error_maps import ErrorMaps
 from srprune.core.patches import PatchIndex
 from srprune.core.scores import ScoreTable
 from srprune.reporting.figures import LOSSES
+from srprune.reporting.overlap import rank_correlation
 
 Scores = npt.NDArray[np.float64]
 
@@ -119,29 +120,6 @@ def described(content: Content, quoted: Callable[[str], str]) -> dict[str, Any]:
             for preset in content.presets
         ],
     }
-
-
-def rank_correlation(tables: Sequence[Scores]) -> list[list[float | None]]:
-    """Spearman's rank correlation of each pair; None where all scores of one are equal.
-
-    The correlation of ranks, where equal scores share their mean rank (Spearman 1904).
-    """
-    ranks = [_mean_ranks(scores_N) for scores_N in tables]
-    ranks = [rank_N - rank_N.mean() for rank_N in ranks]
-    norms = [float(np.sqrt((rank_N**2).sum())) for rank_N in ranks]
-    return [
-        [
-            float(a_N @ b_N / (a * b)) if a and b else None
-            for b_N, b in zip(ranks, norms, strict=True)
-        ]
-        for a_N, a in zip(ranks, norms, strict=True)
-    ]
-
-
-def _mean_ranks(scores_N: Scores) -> Scores:
-    _, group_N, counts = np.unique(scores_N, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[group_N], dtype=np.float64)
 
 
 def _bits(patch_ids: npt.NDArray[np.int64], num_patches: int) -> npt.NDArray[np.uint8]:
