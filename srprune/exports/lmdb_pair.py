@@ -8,10 +8,11 @@ the first dot, the value is the PNG file.
 from __future__ import annotations
 
 from srprune.core.errors import MissingDependency, StorageError
+from srprune.core.parallel import in_order
 from srprune.exports.blocks import Roots
 from srprune.exports.folder import write_blocks
 from srprune.exports.job import Job
-from srprune.exports.patch_files import HR, LEVEL, in_order
+from srprune.exports.patch_files import HR, LEVEL
 
 PAGE = 4096  # an LMDB rounds each value up to pages
 BATCH = 512  # patches a transaction: memory stays bounded
@@ -58,7 +59,8 @@ def _write(job: Job, scale: int, name: str, before: int, total: int) -> None:
             encoded = in_order(lambda patch: job.files.png(patch, scale), patches, job.workers)
             transaction = environment.begin(write=True)
             for count, (patch, png) in enumerate(encoded, start=1):
-                transaction.put(job.files.names[patch].split(".")[0].encode("ascii"), png)
+                key = job.files.names[patch].split(".")[0]
+                transaction.put(key.encode("ascii"), png.result())
                 if count % BATCH == 0:
                     transaction.commit()
                     transaction = environment.begin(write=True)

@@ -31,7 +31,7 @@ from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
 from srprune.exports import EXPORTS, LIST, WITH_FACTS
 from srprune.exports.blocks import BLOCKS, Roots
-from srprune.exports.patch_files import PatchFiles, in_order
+from srprune.exports.patch_files import PatchFiles
 from srprune.exports.sizes import Size, check_space, png_size
 from srprune.exports.stamp import already_there, measure, read_stamp, whole_folder
 from srprune.stages.export import export, find_coreset
@@ -428,16 +428,6 @@ def test_an_export_whose_folders_are_gone_is_passed_over(workspace):
     shutil.rmtree(first.place / "HR")
     second = export(workspace, "half", to="hf")
     assert measure(second.place)[2] == second.stamp["linked_bytes"] > 0
-
-
-# --- order --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("count", [0, 1, 50])
-def test_results_come_in_the_order_of_the_items(count, workers):
-    items = list(range(count))[::-1]
-    assert list(in_order(lambda i: i * i, items, workers)) == [(i, i * i) for i in items]
 
 
 # --- the page -------------------------------------------------------------------------------------
