@@ -83,7 +83,10 @@ def measure(folder: Path) -> tuple[int, int, int]:
         for name in names:
             if name == NAME and Path(parent) == folder:
                 continue
-            found = os.stat(os.path.join(parent, name))
+            try:
+                found = os.stat(os.path.join(parent, name))
+            except OSError:  # a link to nothing, or to itself
+                continue
             files += 1
             num_bytes += found.st_size
             linked += found.st_size if found.st_nlink > 1 else 0

@@ -96,6 +96,10 @@ def export(
     scales = sorted(set(scales))
     if not scales or not set(scales) <= set(SCALES):
         raise InputError(f"scales are {list(scales)}; each must be 2, 3 or 4.")
+    if out is not None and not out.name:  # what is written whole gets its name in the end
+        raise InputError(
+            f"--out is '{out}', which is there already. Name what to write, such as coreset."
+        )
     if link not in LINKS:
         raise InputError(f"link is {link!r}; it must be hard or copy.")
     index = read_index(workspace)
