@@ -90,7 +90,7 @@ def export(
             progress=bars,
         )
     if as_json:
-        facts = {"export": str(done.place), "again": done.again, **done.stamp}
+        facts = {"export": str(done.place), "again": done.again, "moved": list(done.moved), **done.stamp}
         click.echo(json.dumps(facts, indent=1))
     else:
         _say(done)
@@ -101,6 +101,8 @@ def _say(done: Exported) -> None:
     stamp = done.stamp
     if done.again:
         click.echo("nothing to do: this export is there already")
+    if done.moved:
+        click.echo(f"the folder was moved: {', '.join(done.moved)} now name {done.place}")
     if "what" not in stamp:
         click.echo(
             f"{stamp['num_patches']:,} patches of {stamp['num_images']:,} images listed, without "

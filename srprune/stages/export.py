@@ -24,6 +24,7 @@ from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace, the_one
 from srprune.exports import EXPORTS, LIST, WITH_FACTS
 from srprune.exports.job import Job
+from srprune.exports.moving import follow
 from srprune.exports.patch_files import HR, PatchFiles
 from srprune.exports.sizes import Size, check_space, png_size
 from srprune.exports.stamp import (
@@ -52,11 +53,13 @@ class Exported:
         place: the folder; for ``list`` the file.
         stamp: its ``export.json``; for ``list`` the like.
         again: whether it was there before.
+        moved: dataset blocks that were written again, since the folder was moved.
     """
 
     place: Path
     stamp: Mapping[str, Any]
     again: bool
+    moved: Sequence[str] = ()
 
 
 def export(
@@ -84,7 +87,8 @@ def export(
 
     Raises:
         UnknownName: no such form.
-        InputError: scales that there are not, several core-sets, or something else at ``out``.
+        InputError: scales that there are not, several core-sets, something else at ``out``, or an
+            export that was moved, with blocks that somebody has edited.
         MissingArtifact: no patch index, no pixels, no core-set.
         ArtifactError: the pixels of an image were changed since they were extracted.
         ArtifactMismatch: the core-set is of another patch index.
@@ -127,9 +131,11 @@ def export(
     if to in WITH_FACTS:
         columns, what["scores"] = _columns(workspace, chosen, index)
     place = out or exports / f"{name}__{to}_{''.join(f'x{scale}' for scale in scales)}"
+    absolute = Path(os.path.abspath(place))  # links stay as they are written
     there = already_there(place, what)
     if there is not None:
-        return Exported(place, there, again=True)
+        moved = follow(absolute, there, index.size)
+        return Exported(place, {**there, "place": str(absolute)}, again=True, moved=moved)
     _check_pixels(workspace, index, chosen.patch_ids, workers, progress)
     with exclusive(workspace.hr_pixels.parent):  # LR that is not there yet is made
         pools = {scale: open_pool(workspace, scale, progress) for scale in scales}
@@ -144,7 +150,7 @@ def export(
             columns=columns,
             files=files,
             folder=folder,
-            place=Path(os.path.abspath(place)),
+            place=absolute,
             link=link == "hard",
             workers=workers,
             progress=progress,
@@ -153,6 +159,7 @@ def export(
         num_files, num_bytes, linked_bytes = measure(folder)
         stamp = {
             "what": what,
+            "place": str(absolute),
             "name": name,
             "num_patches": len(chosen),
             "num_files": num_files,

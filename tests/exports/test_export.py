@@ -30,7 +30,7 @@ from srprune.core.patches import PatchIndex
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
 from srprune.exports import EXPORTS, LIST, WITH_FACTS
-from srprune.exports.blocks import BLOCKS, Roots
+from srprune.exports.blocks import BLOCKS, LAYOUTS, Roots
 from srprune.exports.patch_files import PatchFiles
 from srprune.exports.sizes import Size, check_space, png_size
 from srprune.exports.stamp import already_there, measure, read_stamp, whole_folder
@@ -168,6 +168,48 @@ def test_forms_without_scores_do_not_ask_for_them(workspace, to):
 def test_weights_that_are_left_out_are_told(workspace, to):
     assert export(workspace, "weighted", to=to).stamp["weights_left_out"] == (to not in WITH_FACTS)
     assert not export(workspace, "half", to=to).stamp["weights_left_out"]
+
+
+# --- moved --------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_was_moved_gets_blocks_of_its_new_place(workspace, tmp_path, to):
+    there, here, straight = (tmp_path / name / "out" for name in ("there", "h", "straight"))
+    export(workspace, "half", to=to, out=there, scales=(2, 3))
+    here.parent.mkdir()
+    there.rename(here)
+    done = export(workspace, "half", to=to, out=here, scales=(2, 3))
+    files = contents(here)
+    stamp = json.loads(files.pop("export.json"))
+    assert done.again and len(done.moved) == 2 * len(LAYOUTS[to].trainers if to in LAYOUTS else ())
+    assert not any(str(there).encode() in content for content in files.values())
+    again = export(workspace, "half", to=to, out=here, scales=(2, 3))  # nothing is found missing
+    assert again.again and not again.moved
+    export(workspace, "half", to=to, out=straight, scales=(2, 3))
+    here.rename(tmp_path / "third")
+    straight.rename(here)
+    export(workspace, "half", to=to, out=here, scales=(2, 3))
+    same = contents(here)
+    other = json.loads(same.pop("export.json"))
+    assert same == files
+    if to in LAYOUTS:
+        assert [other[key] == stamp[key] for key in ("place", "num_bytes")] == [True, True]
+
+
+def test_a_block_that_was_edited_is_left_alone_and_named(workspace, tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    export(workspace, "half", out=there)
+    there.rename(here)
+    block = here / "kair_x2.json"
+    block.write_text(block.read_text().replace('"H_size": 48', '"H_size": 96'))
+    edited = block.read_text()
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"here was moved from .*there, which kair_x2.json st"):
+            export(workspace, "half", out=here)
+    assert block.read_text() == edited
+    assert str(here) in (here / "basicsr_x2.yml").read_text()
+    block.write_text(edited.replace(str(there), str(here)))
+    assert export(workspace, "half", out=here).moved == []
 
 
 # --- refused ------------------------------------------------------------------------------------
