@@ -90,7 +90,7 @@ def export(
             progress=bars,
         )
     if as_json:
-        facts = {"export": str(done.place), "again": done.again, "moved": list(done.moved), **done.stamp}
+        facts = {"export": str(done.place), "again": done.again, **done.stamp}
         click.echo(json.dumps(facts, indent=1))
     else:
         _say(done)
@@ -102,7 +102,7 @@ def _say(done: Exported) -> None:
     if done.again:
         click.echo("nothing to do: this export is there already")
     if done.moved:
-        click.echo(f"the folder was moved: {', '.join(done.moved)} now name {done.place}")
+        click.echo(f"written again for this place: {', '.join(done.moved)}")
     if "what" not in stamp:
         click.echo(
             f"{stamp['num_patches']:,} patches of {stamp['num_images']:,} images listed, without "

@@ -147,7 +147,6 @@ BLOCKS: dict[str, tuple[str, Callable[[Roots], str]]] = {
 }
 
 
-
 @dataclass(frozen=True)
 class Layout:
     """Where the pairs of a form stand in its folder, and whose blocks say so.

@@ -3,8 +3,8 @@
 Windows of a grid share few edges, so the integral image is kept at these rows and columns alone.
 
 Differences of sums in float64 would be off by what the whole image weighs: equal windows would
-score differently, and windows of nothing slightly below 0. So each number of the map is taken as two
-integers, in units of 2^-32 and 2^-72; sums and differences of integers are exact.
+score differently, and windows of nothing slightly below 0. So each number of the map is taken as
+two integers, in units of 2^-32 and 2^-72; sums and differences of integers are exact.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace, the_one
 from srprune.exports import EXPORTS, LIST, WITH_FACTS
+from srprune.exports.blocks import blocks_of
 from srprune.exports.job import Job
 from srprune.exports.moving import follow
 from srprune.exports.patch_files import HR, PatchFiles
@@ -53,7 +54,7 @@ class Exported:
         place: the folder; for ``list`` the file.
         stamp: its ``export.json``; for ``list`` the like.
         again: whether it was there before.
-        moved: dataset blocks that were written again, since the folder was moved.
+        moved: dataset blocks that were written again, since they were gone or named another place.
     """
 
     place: Path
@@ -156,6 +157,7 @@ def export(
             progress=progress,
         )
         folders = write(job)
+        blocks = blocks_of(to, absolute, name=name, size=index.size, scales=scales)
         num_files, num_bytes, linked_bytes = measure(folder)
         stamp = {
             "what": what,
@@ -165,6 +167,7 @@ def export(
             "num_files": num_files,
             "num_bytes": num_bytes,
             "linked_bytes": linked_bytes,
+            "blocks": {file: len(text.encode()) for file, text in blocks.items()},
             "weights_left_out": chosen.weights is not None and "weight" not in columns,
             "saved": asdict(_dropped(files, chosen.patch_ids, workers)),
             "folders": {str(scale): relative for scale, relative in folders.items()},

@@ -87,9 +87,9 @@ def test_the_same_core_set_gives_the_same_bytes(workspace, to, tmp_path):
     one, two = contents(first.place), contents(second.place)
     assert list(one) == list(two)
     for name in one:
-        if name == "export.json":  # says when it was made
+        if name == "export.json":  # says when it was made, and where
             a, b = json.loads(one[name]), json.loads(two[name])
-            assert {**a, "made": 0} == {**b, "made": 0}
+            assert {**a, "made": 0, "place": 0} == {**b, "made": 0, "place": 0}
         else:  # a block names the place of the folder
             assert one[name].replace(b"/one/", b"/two/") == two[name], name
 
@@ -192,8 +192,19 @@ def test_a_folder_that_was_moved_gets_blocks_of_its_new_place(workspace, tmp_pat
     same = contents(here)
     other = json.loads(same.pop("export.json"))
     assert same == files
-    if to in LAYOUTS:
-        assert [other[key] == stamp[key] for key in ("place", "num_bytes")] == [True, True]
+    assert to not in LAYOUTS or other["place"] == stamp["place"] == str(here)
+
+
+def test_blocks_are_not_held_against_an_export(workspace, tmp_path):
+    place = tmp_path / "out"
+    before = contents(export(workspace, "half", out=place).place)
+    (place / "kair_x2.json").write_text("{}")  # people put their recipes there
+    (place / "neosr_x2.toml").unlink()
+    assert export(workspace, "half", out=place).moved == ["neosr_x2.toml"]
+    assert contents(place) == before | {"kair_x2.json": b"{}"}
+    (place / "meta_info.txt").write_text("")
+    with pytest.raises(ArtifactError, match="Delete the folder"):
+        export(workspace, "half", out=place)
 
 
 def test_a_block_that_was_edited_is_left_alone_and_named(workspace, tmp_path):

@@ -205,7 +205,7 @@ def test_a_changed_list_is_refused(file):
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
 def test_a_number_that_is_not_finite_is_refused(file, number):
     file.write_text(file.read_text().replace('"ratio": 0.5', f'"ratio": {number}'))
-    with pytest.raises(ArtifactError, match="is no sound core-set list .ValueError"):
+    with pytest.raises(ArtifactError, match=r"is no sound core-set list .ValueError"):
         read_list(file)
 
 

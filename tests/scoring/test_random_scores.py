@@ -10,8 +10,8 @@ from scipy import stats
 
 torch = pytest.importorskip("torch")
 from srprune.core.config import ExtractConfig  # noqa: E402
-from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.core.seeding import generator  # noqa: E402
+from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.data.patches import PatchPool  # noqa: E402
 from srprune.scoring import random_scores  # noqa: E402
 from srprune.scoring.random_scores import RandomScores  # noqa: E402
