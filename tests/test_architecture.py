@@ -16,7 +16,7 @@ from srprune.distill import FEATURES as DISTILL_FEATURES
 from srprune.exports import EXPORTS
 from srprune.images.descriptors import FEATURES
 from srprune.models import MODELS
-from srprune.scoring import BY_RECONSTRUCTION, SCORERS
+from srprune.scoring import RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 
 ROOT = Path(__file__).parents[1]
@@ -59,4 +59,4 @@ def test_every_command_loads_under_its_name(name):
 
 
 def test_special_names_stand_in_the_tables():
-    assert set(BY_RECONSTRUCTION) <= set(SCORERS)
+    assert set(RECONSTRUCTION) <= set(SCORERS)

@@ -12,6 +12,8 @@ import pytest
 
 from srprune.cli.distill import COMMANDS as STEPS
 from srprune.cli.main import COMMANDS, cli
+from srprune.scoring import SCORERS
+from srprune.selection import RULES
 
 ROOT = Path(__file__).parents[1]
 WRITTEN = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -67,6 +69,15 @@ def test_the_examples_of_the_program_are_commands():
     assert len(lines) == 6
     shown = [words[1] for words in lines]
     assert [name for name in COMMANDS if name in shown] == shown  # in the order of the pipeline
+
+
+def test_the_readme_counts_what_commands_take():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rules = [RULES.load(name) for name in RULES]
+    selected = [rule for rule in rules if not (rule.in_training or rule.synthesised)]
+    words = {8: "eight", 9: "nine", 10: "ten", 13: "thirteen", 14: "fourteen", 15: "fifteen"}
+    assert f"# {words[len(selected)]} rules; --budget" in text
+    assert f"# {words[len(list(SCORERS))]} scores, with and without a network" in text
 
 
 def test_the_readme_names_the_two_commands_of_a_checkout():

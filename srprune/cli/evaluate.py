@@ -104,6 +104,7 @@ def evaluate(
       srprune eval wbsr_msrresnet_x4__full__seed0 --flops-budget 0.66
       srprune eval 001_classicalSR_DIV2K_s48w8_SwinIR-M_x2.pth
     """
+    from srprune.images.benchmarks import check_typed
     from srprune.models.device import pick_device
     from srprune.models.inference import Inference
     from srprune.stages import evaluate as stage
@@ -129,6 +130,8 @@ def evaluate(
         raise click.UsageError("--overlap and --check-tiling need --tile N.")
     how = Inference() if subnets else Inference(tile, overlap, self_ensemble, precision)
     where = pick_device(device)
+    for name in benchmarks:
+        check_typed(name)
     found = stage.find_benchmarks(benchmarks, roots)
     with Bars() as bars:
         if check_tiling:

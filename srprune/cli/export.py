@@ -101,6 +101,8 @@ def _say(done: Exported) -> None:
     stamp = done.stamp
     if done.again:
         click.echo("nothing to do: this export is there already")
+    if done.moved:
+        click.echo(f"written again for this place: {', '.join(done.moved)}")
     if "what" not in stamp:
         click.echo(
             f"{stamp['num_patches']:,} patches of {stamp['num_images']:,} images listed, without "

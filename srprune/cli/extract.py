@@ -74,6 +74,7 @@ def extract(
       srprune extract DIV2K_train_HR_sub --from folder-of-subimages
     """
     from srprune.core.config import ExtractConfig
+    from srprune.images.benchmarks import check_typed
     from srprune.stages.extract import ImageSource
     from srprune.stages.extract import extract as stage
 
@@ -81,6 +82,7 @@ def extract(
         raise click.UsageError(f"--meta-info goes with --from {META_INFO}.")
     with Bars() as bars:
         if cut is None:
+            check_typed(images)
             source = ImageSource.find(images)
         else:
             if size is not None or stride is not None:

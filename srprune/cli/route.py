@@ -84,10 +84,12 @@ def route(
       srprune route my_run
       srprune route my_run --router edge_psnr --validation DIV2K_valid_HR
     """
-    from srprune.images.benchmarks import find_benchmark
+    from srprune.images.benchmarks import check_typed, find_benchmark
     from srprune.models.device import pick_device
     from srprune.stages.route import route as stage
 
+    if validation:
+        check_typed(validation)
     with Bars() as bars:
         path, header = stage(
             workspace,

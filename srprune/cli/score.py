@@ -143,7 +143,8 @@ def score(
         else:
             done = score_shards(workspace, shards=shards, shard=shard, **given)
             if done.table is None:
-                _say_missing(done, workspace, as_json)
+                if world.first:
+                    _say_missing(done, workspace, as_json)
                 return
             name, table = done.name, done.table
     if world.first:

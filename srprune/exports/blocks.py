@@ -9,7 +9,7 @@ Batch sizes and worker counts are those of their SwinIR or EDSR examples.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +145,65 @@ BLOCKS: dict[str, tuple[str, Callable[[Roots], str]]] = {
     "traiNNer-redux": (".yml", trainner_redux),
     "neosr": (".toml", neosr),
 }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pairs of a form stand in its folder, and whose blocks say so.
+
+    Attributes:
+        trainers: that get a block for each scale.
+        hr: HR folder or LMDB, relative.
+        lr: LR folder or LMDB of a scale, relative; ``{}`` is the scale.
+        meta_info: BasicSR's list of files, if there is one.
+        lmdb: whether the pairs are LMDBs.
+    """
+
+    trainers: Sequence[str]
+    hr: str = "HR"
+    lr: str = "LR_bicubic/X{}"
+    meta_info: str | None = None
+    lmdb: bool = False
+
+
+LAYOUTS = {
+    "folder": Layout(tuple(BLOCKS), meta_info="meta_info.txt"),
+    "basicsr": Layout(("basicsr",), meta_info="meta_info.txt"),
+    "basicsr-lmdb": Layout(("basicsr", "neosr"), "HR.lmdb", "LR_bicubic_X{}.lmdb", lmdb=True),
+    "kair": Layout(("kair",)),
+    "neosr": Layout(("neosr",)),
+    "traiNNer-redux": Layout(("traiNNer-redux",)),
+}
+
+
+def blocks_of(
+    form: str, place: Path, *, name: str, size: int, scales: Sequence[int]
+) -> dict[str, str]:
+    """All dataset blocks of an export, such as ``basicsr_x2.yml``, by file name.
+
+    Args:
+        form: in which it is written; those for no trainer have none.
+        place: absolute path of the exported folder.
+        name: of the core-set.
+        size: side of a patch, HR px.
+        scales: of the LR patches.
+    """
+    blocks: dict[str, str] = {}
+    layout = LAYOUTS.get(form, Layout(()))
+    for scale in scales:
+        roots = Roots(
+            name=name,
+            scale=scale,
+            size=size,
+            hr=place / layout.hr,
+            lr=place / layout.lr.format(scale),
+            meta_info=place / layout.meta_info if layout.meta_info else None,
+            lmdb=layout.lmdb,
+        )
+        for trainer in layout.trainers:
+            ending, block = BLOCKS[trainer]
+            blocks[f"{trainer}_x{scale}{ending}"] = block(roots)
+    return blocks
 
 
 def _lines(*lines: str) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from srprune.core.parallel import in_threads
 from srprune.core.progress import Progress
+from srprune.exports.blocks import blocks_of
 from srprune.exports.patch_files import HR, PatchFiles
 
 
@@ -71,6 +72,13 @@ class Job:
         for count, (_, future) in enumerate(in_threads(write, todo, self.workers), start=1):
             future.result()
             self.progress("write patches", count, len(todo))
+
+    def write_blocks(self, form: str) -> None:
+        """Write the dataset blocks of a form, such as ``basicsr_x2.yml``."""
+        size, scales = self.files.index.size, self.files.scales
+        blocks = blocks_of(form, self.place, name=self.name, size=size, scales=scales)
+        for file, text in blocks.items():
+            (self.folder / file).write_text(text, encoding="utf-8")
 
     def meta_info(self, scale: int = HR) -> list[str]:
         """Lines of BasicSR's meta_info files: ``0001_s001.png (480,480,3)``, in order of the ids.

@@ -99,14 +99,14 @@ def read_list(path: Path) -> CoreSetList:
     content = _load(path)
     mark = content.pop("fingerprint", None)
     content.pop("made", None)
-    if mark != digest(canonical(content)):
-        raise ArtifactError(
-            f"the content of {path} does not match its fingerprint {mark}: it was changed after "
-            "it was made. Ask for the original file."
-        )
     try:
+        if mark != digest(canonical(content)):  # which is none where a number is not finite
+            raise ArtifactError(
+                f"the content of {path} does not match its fingerprint {mark}: it was changed "
+                "after it was made. Ask for the original file."
+            )
         return _parsed(content, str(mark))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ArtifactError(
             f"{path} is no sound core-set list ({type(error).__name__}: {error}). Ask for the "
             "original file."

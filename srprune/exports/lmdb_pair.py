@@ -8,11 +8,12 @@ the first dot, the value is the PNG file.
 from __future__ import annotations
 
 from srprune.core.errors import MissingDependency, StorageError
-from srprune.exports.blocks import Roots
-from srprune.exports.folder import write_blocks
+from srprune.core.parallel import in_order
+from srprune.exports.blocks import LAYOUTS
 from srprune.exports.job import Job
-from srprune.exports.patch_files import HR, LEVEL, in_order
+from srprune.exports.patch_files import HR, LEVEL
 
+FORM = "basicsr-lmdb"
 PAGE = 4096  # an LMDB rounds each value up to pages
 BATCH = 512  # patches a transaction: memory stays bounded
 
@@ -24,20 +25,12 @@ def basicsr_lmdb(job: Job) -> dict[int, str]:
         MissingDependency: lmdb is not installed.
         StorageError: lmdb can't write, on a full disk or an unusual file system.
     """
-    names = {HR: "HR.lmdb", **{s: f"LR_bicubic_X{s}.lmdb" for s in job.files.scales}}
+    layout = LAYOUTS[FORM]
+    names = {HR: layout.hr, **{s: layout.lr.format(s) for s in job.files.scales}}
     total = len(job.ids) * len(names)
     for before, (scale, name) in enumerate(names.items()):
         _write(job, scale, name, before * len(job.ids), total)
-    for scale in job.files.scales:
-        roots = Roots(
-            name=job.name,
-            scale=scale,
-            size=job.files.index.size,
-            hr=job.place / names[HR],
-            lr=job.place / names[scale],
-            lmdb=True,
-        )
-        write_blocks(job, ["basicsr", "neosr"], roots)
+    job.write_blocks(FORM)
     return {}
 
 
@@ -58,7 +51,8 @@ def _write(job: Job, scale: int, name: str, before: int, total: int) -> None:
             encoded = in_order(lambda patch: job.files.png(patch, scale), patches, job.workers)
             transaction = environment.begin(write=True)
             for count, (patch, png) in enumerate(encoded, start=1):
-                transaction.put(job.files.names[patch].split(".")[0].encode("ascii"), png)
+                key = job.files.names[patch].split(".")[0]
+                transaction.put(key.encode("ascii"), png.result())
                 if count % BATCH == 0:
                     transaction.commit()
                     transaction = environment.begin(write=True)

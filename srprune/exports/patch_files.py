@@ -6,21 +6,17 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from srprune.core.parallel import in_threads
 from srprune.core.patches import PatchIndex
 from srprune.data.patches import PatchPool
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 Pixels = npt.NDArray[np.uint8]
 
 HR = 1  # the HR patches, where others are named by their scale
@@ -118,15 +114,3 @@ def _holds(path: Path, pixels: Pixels) -> bool:
     # Pillow's decoders raise nearly anything on damaged data
     except Exception:
         return False
-
-
-def in_order(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[tuple[Item, Result]]:
-    """Yield ``(item, result)`` in the order of the items; threads work on a few at a time."""
-    few = 8 * workers
-    for start in range(0, len(items), few):
-        places = range(start, min(start + few, len(items)))
-        finished = in_threads(lambda place: work(items[place]), places, workers)
-        done = {place: future.result() for place, future in finished}
-        yield from ((items[place], done[place]) for place in places)

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,24 +67,35 @@ def already_there(place: Path, what: Mapping[str, Any]) -> dict[str, Any] | None
             f"{place} holds another export ({first_difference(stamp['what'], what)}). Name "
             "another --out, or delete the folder."
         )
-    num_files, num_bytes, _ = measure(place)
+    blocks = stamp.get("blocks", {})  # people change these to their recipes
+    num_files, num_bytes, _ = measure(place, without=blocks)
+    least_files = stamp["num_files"] - len(blocks)
+    least_bytes = stamp["num_bytes"] - sum(blocks.values())
     # more is no fault: people put files beside these
-    if num_files < stamp["num_files"] or num_bytes < stamp["num_bytes"]:
+    if num_files < least_files or num_bytes < least_bytes:
         raise ArtifactError(
-            f"{place} has {num_files} files of {num_bytes} bytes; {stamp['num_files']} of "
-            f"{stamp['num_bytes']} were written. Delete the folder and export again."
+            f"{place} has {num_files} files of {num_bytes} bytes; {least_files} of "
+            f"{least_bytes} were written. Delete the folder and export again."
         )
     return stamp
 
 
-def measure(folder: Path) -> tuple[int, int, int]:
-    """Files and bytes below a folder, and the bytes of hard links; without the stamp."""
+def measure(folder: Path, without: Collection[str] = ()) -> tuple[int, int, int]:
+    """Files and bytes below a folder, and the bytes of hard links; without the stamp.
+
+    Args:
+        folder: the exported folder.
+        without: files right in it that do not count.
+    """
     files = num_bytes = linked = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            if name == NAME and Path(parent) == folder:
+            if (name == NAME or name in without) and Path(parent) == folder:
                 continue
-            found = os.stat(os.path.join(parent, name))
+            try:
+                found = os.stat(os.path.join(parent, name))
+            except OSError:  # a link to nothing, or to itself
+                continue
             files += 1
             num_bytes += found.st_size
             linked += found.st_size if found.st_nlink > 1 else 0

@@ -10,8 +10,9 @@ import io
 import json
 import tarfile
 
+from srprune.core.parallel import in_order
 from srprune.exports.job import Job
-from srprune.exports.patch_files import HR, in_order
+from srprune.exports.patch_files import HR
 
 SHARD = 1000  # patches a shard: about 300 MB of 480 px
 
@@ -19,7 +20,7 @@ SHARD = 1000  # patches a shard: about 300 MB of 480 px
 def webdataset(job: Job) -> dict[int, str]:
     """Tar shards, ``coreset-000000.tar`` and so on, for webdataset and Hugging Face datasets.
 
-    The same core-set gives the same bytes.
+    The same core-set with the same scores gives the same bytes.
     """
     words = {HR: "hr", **job.lr_names()}
     positions = range(len(job.ids))
@@ -34,8 +35,8 @@ def webdataset(job: Job) -> dict[int, str]:
         path = job.folder / f"coreset-{start // SHARD:06d}.tar"
         with tarfile.open(path, "w") as shard:
             part = positions[start : start + SHARD]
-            for position, members in in_order(encode, part, job.workers):
-                for name, data in members:
+            for position, encoded in in_order(encode, part, job.workers):
+                for name, data in encoded.result():
                     shard.addfile(_header(name, len(data)), io.BytesIO(data))
                 job.progress("write patches", position + 1, len(job.ids))
     return {}

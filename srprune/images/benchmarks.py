@@ -97,6 +97,22 @@ def photos_folder() -> Path:
     return folder
 
 
+def check_typed(name: str) -> None:
+    """Refuse the word ``photos`` from a person in whose folder there is one of that name.
+
+    In a config it is no riddle: those that come with srprune mean the embedded photographs.
+
+    Raises:
+        InputError: it may mean either.
+    """
+    if name == PHOTOS and Path(PHOTOS).is_dir():
+        raise InputError(
+            f"{PHOTOS} names the photographs inside scikit-image, but there is a folder of that "
+            f"name here. Write ./{PHOTOS} for the folder, or run this in another folder for the "
+            "photographs."
+        )
+
+
 def find_benchmark(name: str, roots: Sequence[Path]) -> Benchmark:
     """Find a benchmark by id, or take any folder of HR images.
 
@@ -137,7 +153,7 @@ def known_as(name: str) -> str:
     """The name that a benchmark has in tables, whether its files are here or not.
 
     A folder has its own name; one that only says which images they are, its parent's: those of
-    ``General100/HR`` are ``General100``.
+    ``General100/HR`` are ``General100``. A folder ``photos`` is no benchmark of that name.
 
     Args:
         name: as :func:`find_benchmark` takes it.
@@ -145,7 +161,8 @@ def known_as(name: str) -> str:
     if name == PHOTOS or name.lower() in BENCHMARKS:
         return name.lower()
     folder = Path(name).resolve()
-    return folder.parent.name if folder.name in INNER and folder.parent.name else folder.name
+    own = folder.parent if folder.name in INNER and folder.parent.name else folder
+    return f"{own.parent.name}_{PHOTOS}" if own.name == PHOTOS else own.name
 
 
 def _complete(name: str, spec: BenchmarkSpec, folder: Path) -> Benchmark:

@@ -10,17 +10,16 @@ import contextlib
 import json
 import os
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import digest, storage_errors, write_json
 from srprune.core.errors import ArtifactError, ImageError
+from srprune.core.parallel import in_order
 from srprune.core.progress import Progress, silent
 from srprune.images.packing import BAND, CODING, DamagedPixels, pack, unpack, unpack_band
 from srprune.images.store import (
@@ -33,9 +32,8 @@ from srprune.images.store import (
     part_path,
     read_description,
     read_journal,
+    write_all,
 )
-
-Result = TypeVar("Result")
 
 CACHE_BYTES = 64 * 2**20  # of unpacked bands, for crops
 
@@ -207,16 +205,15 @@ def build_packed(
                 open(log, "a" if done else "w", encoding="utf-8") as journal,
             ):
                 file.truncate(end)  # what a kill left of an image
-                file.seek(end)
                 # on going on, a new line: the last one may have been cut off
                 journal.write("\n" if done else json.dumps({"layout": layout}) + "\n")
-                for i, future in _in_order(one, todo, workers):
+                for i, future in in_order(one, todo, workers):
                     try:
                         block, word = future.result()
                     except ImageError as error:
                         bad[i] = error
                     else:
-                        _write_all(file.fileno(), block)
+                        write_all(file.fileno(), memoryview(block), end)
                         entry = {"image": i, "word": word, "start": end, "size": len(block)}
                         end += len(block)
                         done[i] = word  # the pixels are in the file before the journal says so
@@ -274,26 +271,3 @@ def _blocks(journal: Path, layout: str | None) -> dict[int, tuple[int, int, str]
         with contextlib.suppress(LookupError, TypeError):
             blocks[entry["image"]] = entry["start"], entry["size"], entry["word"]
     return blocks
-
-
-def _write_all(handle: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(handle, view) :]
-
-
-def _in_order(
-    work: Callable[[int], Result], items: Sequence[int], workers: int
-) -> Iterator[tuple[int, Future[Result]]]:
-    """Yield ``(item, finished future)`` in the order of the items; few are in flight."""
-    with ThreadPoolExecutor(workers) as pool:
-        flying: deque[tuple[int, Future[Result]]] = deque()
-        try:
-            for item in items:
-                flying.append((item, pool.submit(work, item)))
-                if len(flying) >= 2 * workers:
-                    flying[0][1].exception()
-                    yield flying.popleft()
-            yield from flying
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,7 @@ def build_store(
     layout = digest(plan, json.dumps([list(shape) for shape in shapes]))
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = _words(read_journal(log, layout)) if part.exists() else {}
+        done = _intact(part, shapes, offsets, read_journal(log, layout), workers)
         _check_space(path, total - (part.stat().st_size if done else 0))
         bad: dict[int, ImageError] = {}
         todo = [i for i in range(len(shapes)) if i not in done]
@@ -164,10 +165,12 @@ def build_store(
                     pixels, word = fill(i)
                     if pixels.shape != (*shapes[i], CHANNELS):
                         raise ImageError(f"decodes to {pixels.shape}, not to {shapes[i]}")
-                    _write_all(handle, pixels, offsets[i])
+                    block = memoryview(np.ascontiguousarray(pixels).data).cast("B")
+                    write_all(handle, block, offsets[i])
+                    entry = {"image": i, "word": word, "sum": zlib.crc32(block)}
                     with lock:  # the pixels are in the file before the journal says so
                         done[i] = word
-                        journal.write(json.dumps({"image": i, "word": word}) + "\n")
+                        journal.write(json.dumps(entry) + "\n")
                         journal.flush()
 
                 for i, future in in_threads(one, todo, workers):
@@ -216,11 +219,11 @@ def _layout(shapes: Sequence[Shape]) -> tuple[list[int], int]:
     return [0, *ends[:-1]], ends[-1]
 
 
-def _write_all(handle: int, pixels: npt.NDArray[np.uint8], offset: int) -> None:
-    view = memoryview(np.ascontiguousarray(pixels).data).cast("B")
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written
+def write_all(handle: int, block: memoryview, offset: int) -> None:
+    """Write bytes to a place in a file, in as many calls as the system wants."""
+    while block:
+        written = os.pwrite(handle, block, offset)
+        block, offset = block[written:], offset + written
 
 
 def read_journal(path: Path, layout: str | None = None) -> list[Any]:
@@ -243,13 +246,29 @@ def read_journal(path: Path, layout: str | None = None) -> list[Any]:
     return entries
 
 
-def _words(entries: list[Any]) -> dict[int, str]:
-    """The word of each finished image."""
+def _intact(
+    part: Path, shapes: Sequence[Shape], offsets: Sequence[int], entries: list[Any], workers: int
+) -> dict[int, str]:
+    """The word of each image of a part whose pixels are those that were written.
+
+    A kill leaves what was written. A loss of power may keep the journal and lose pixels, or the end
+    of the part; both then read as zeros.
+    """
     words: dict[int, str] = {}
+    sums: dict[int, int] = {}
     for entry in entries:
         with contextlib.suppress(LookupError, TypeError):
-            words[entry["image"]] = entry["word"]
-    return words
+            i, words[i], sums[i] = entry["image"], entry["word"], entry["sum"]
+
+    def intact(i: int) -> bool:
+        height, width = shapes[i]
+        with contextlib.suppress(FileNotFoundError), open(part, "rb") as file:
+            file.seek(offsets[i])
+            return zlib.crc32(file.read(height * width * CHANNELS)) == sums[i]
+        return False
+
+    found = {i: future.result() for i, future in in_threads(intact, sums, workers)}
+    return {i: word for i, word in words.items() if found.get(i)}
 
 
 def _check_space(path: Path, needed: int) -> None:

@@ -62,5 +62,3 @@ RECONSTRUCTION = {
     "bicubic": Models(0, 0),
 }
 NO_MODEL = Models(0, 0)  # all other methods
-
-BY_RECONSTRUCTION = tuple(RECONSTRUCTION)  # these depend on the scale

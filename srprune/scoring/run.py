@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -88,12 +89,13 @@ def score_patches(
 
 def parts_of(partial: Path) -> list[Path]:
     """The files that processes left on the way."""
-    return sorted(partial.parent.glob(f"{partial.name}*.npz"))
+    return sorted(partial.parent.glob(f"{escape(partial.name)}*.npz"))
 
 
 def forget(partial: Path) -> None:
     """Remove what processes left on the way, and what a killed one was just writing."""
-    for left in [*parts_of(partial), *partial.parent.glob(f".{partial.name}*.npz.*.part")]:
+    cut_off = partial.parent.glob(f".{escape(partial.name)}*.npz.*.part")
+    for left in [*parts_of(partial), *cut_off]:
         left.unlink(missing_ok=True)
 
 

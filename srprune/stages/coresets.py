@@ -304,12 +304,18 @@ def read_scores(workspace: Workspace, name: str, index: PatchIndex) -> ScoreTabl
     """A score table by name, checked against the patch index.
 
     Raises:
+        InputError: the name is a path; it would lead core-sets named after it astray, too.
         MissingArtifact: there is none; the message names the command that makes it.
         ArtifactMismatch: it is of another patch index.
     """
     path = workspace.scores(name)
+    there = [path.stem for path in workspace.score_tables()]
+    if Path(name).name != name:
+        raise InputError(
+            f"'{name}' is a path; give the name of a score table in {workspace.root / 'scores'}. "
+            f"Known: {', '.join(there) or 'none'}."
+        )
     if not path.exists():
-        there = [path.stem for path in workspace.score_tables()]
         close = near(name, there)
         hint = f" Did you mean: {close}?" if close else ""
         method = name.rpartition("_x")[0] or name

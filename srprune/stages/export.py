@@ -22,7 +22,9 @@ from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace, the_one
 from srprune.exports import EXPORTS, LIST, WITH_FACTS
+from srprune.exports.blocks import blocks_of
 from srprune.exports.job import Job
+from srprune.exports.moving import follow
 from srprune.exports.patch_files import HR, PatchFiles
 from srprune.exports.sizes import Size, check_space, png_size
 from srprune.exports.stamp import (
@@ -51,11 +53,13 @@ class Exported:
         place: the folder; for ``list`` the file.
         stamp: its ``export.json``; for ``list`` the like.
         again: whether it was there before.
+        moved: dataset blocks that were written again, since they were gone or named another place.
     """
 
     place: Path
     stamp: Mapping[str, Any]
     again: bool
+    moved: Sequence[str] = ()
 
 
 def export(
@@ -83,7 +87,8 @@ def export(
 
     Raises:
         UnknownName: no such form.
-        InputError: scales that there are not, several core-sets, or something else at ``out``.
+        InputError: scales that there are not, several core-sets, something else at ``out``, or an
+            export that was moved, with blocks that somebody has edited.
         MissingArtifact: no patch index, no pixels, no core-set.
         ArtifactError: the pixels of an image were changed since they were extracted.
         ArtifactMismatch: the core-set is of another patch index.
@@ -95,6 +100,10 @@ def export(
     scales = sorted(set(scales))
     if not scales or not set(scales) <= set(SCALES):
         raise InputError(f"scales are {list(scales)}; each must be 2, 3 or 4.")
+    if out is not None and not out.name:  # what is written whole gets its name in the end
+        raise InputError(
+            f"--out is '{out}', which is there already. Name what to write, such as coreset."
+        )
     if link not in LINKS:
         raise InputError(f"link is {link!r}; it must be hard or copy.")
     index = read_index(workspace)
@@ -122,9 +131,11 @@ def export(
     if to in WITH_FACTS:
         columns, what["scores"] = _columns(workspace, chosen, index)
     place = out or exports / f"{name}__{to}_{''.join(f'x{scale}' for scale in scales)}"
+    absolute = Path(os.path.abspath(place))  # links stay as they are written
     there = already_there(place, what)
     if there is not None:
-        return Exported(place, there, again=True)
+        moved = follow(absolute, there, index.size)
+        return Exported(place, {**there, "place": str(absolute)}, again=True, moved=moved)
     _check_pixels(workspace, index, chosen.patch_ids, workers, progress)
     pools = {scale: open_pool(workspace, scale, progress) for scale in scales}
     files = PatchFiles(index, sub_image_names(index), pools, _png_folders(workspace, index))
@@ -138,20 +149,23 @@ def export(
             columns=columns,
             files=files,
             folder=folder,
-            place=Path(os.path.abspath(place)),
+            place=absolute,
             link=link == "hard",
             workers=workers,
             progress=progress,
         )
         folders = write(job)
+        blocks = blocks_of(to, absolute, name=name, size=index.size, scales=scales)
         num_files, num_bytes, linked_bytes = measure(folder)
         stamp = {
             "what": what,
+            "place": str(absolute),
             "name": name,
             "num_patches": len(chosen),
             "num_files": num_files,
             "num_bytes": num_bytes,
             "linked_bytes": linked_bytes,
+            "blocks": {file: len(text.encode()) for file, text in blocks.items()},
             "weights_left_out": chosen.weights is not None and "weight" not in columns,
             "saved": asdict(_dropped(files, chosen.patch_ids, workers)),
             "folders": {str(scale): relative for scale, relative in folders.items()},

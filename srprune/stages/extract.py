@@ -295,9 +295,10 @@ def _write_index(
 
 def _same_content(images: Sequence[ImageRecord]) -> list[list[str]]:
     """Groups of images with equal pixels: harmless, but whoever made the folder should know."""
-    counts = Counter(image.content for image in images)
-    twice = [content for content, count in counts.items() if count > 1]
-    return [[i.path for i in images if i.content == content] for content in twice]
+    paths: dict[str, list[str]] = {}
+    for image in images:
+        paths.setdefault(image.content, []).append(image.path)
+    return [group for group in paths.values() if len(group) > 1]
 
 
 def _write_sub_images(

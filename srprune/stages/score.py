@@ -342,10 +342,11 @@ def _already_there(
         tell(f"a score table that cannot be read is replaced: {error}")
         return None
     there: dict[str, Any] = {**DEFAULTS, **table.header.parents, **table.header.params}
-    for what, value in {**parents, **params}.items():
-        if there.get(what) != value:
+    asked: dict[str, Any] = {**DEFAULTS, **parents, **params}
+    for what in [*asked, *there]:  # a table of more scoring models has what is not asked for
+        if (found := there.get(what, "none")) != (value := asked.get(what, "none")):
             raise ArtifactMismatch(
-                f"{path} was made otherwise: {what} {there.get(what)} there, {value} now. "
+                f"{path} was made otherwise: {what} {found} there, {value} now. "
                 "Give another --name, or --restart to replace it."
             )
     return table

@@ -74,12 +74,18 @@ def score_shards(
         clock: told where the time goes.
 
     Raises:
-        InputError: a shard that is not there, more shards than images, or maps are asked for.
+        InputError: a shard that is not there or that several processes would score, more shards
+            than images, or maps are asked for.
         ArtifactMismatch: the table of this name, or a part of it, was made otherwise.
     """
     options, clock = options or Options(), clock or Clock()
     if shard is not None and not 0 <= shard < shards:
         raise InputError(f"--shard is {shard}; there are {shards}, counted from 0.")
+    if shard is not None and world.size > 1:  # all of them would score the same one
+        raise InputError(
+            "--shard is for processes that know nothing of each other. Under torchrun leave it "
+            "out: each process takes its share of all shards."
+        )
     if options.maps:
         raise InputError("--maps goes with whole tables; leave out --maps or --shards.")
     work = plan_scoring(
@@ -104,7 +110,7 @@ def score_shards(
     left = [number for number in asked if not _is_there(workspace, work, number, shards)]
     world.wait()  # all have seen the same files before one of them writes
     started = time.perf_counter()
-    for number in left if shard is not None else left[world.rank :: world.size]:
+    for number in left[world.rank :: world.size]:
         watch = Stopwatch()
         partial = path.with_name(f"{work.name}.shard{number}of{shards}.part")
         scores_N = score_patches(

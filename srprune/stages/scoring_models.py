@@ -39,7 +39,7 @@ def scoring_models(
         device: that they will work on.
 
     Raises:
-        InputError: too many, too few, or of another scale.
+        InputError: too many, too few, one of them twice, or of another scale.
         MissingArtifact: there is none yet, or none of that name.
     """
     takes = RECONSTRUCTION.get(method, NO_MODEL)
@@ -53,6 +53,15 @@ def scoring_models(
         )
     else:
         opened = [_scoring_model(workspace, scorer, scale, device) for scorer in scorers]
+    by_fingerprint: dict[str, Opened] = {}
+    for each in opened:  # two of the same alone would score 0 throughout
+        other = by_fingerprint.setdefault(each.restorer.fingerprint, each)
+        if other is not each:
+            them = f"{other.path} and {each.path}" if other.path != each.path else str(each.path)
+            raise InputError(
+                f"{method} compares scoring models, but --scorer is given the same weights twice: "
+                f"{them}. Name another one."
+            )
     scales = {each.restorer.scale for each in opened}
     if len(scales) > 1:
         them = ", ".join(f"{each.path} is of x{each.restorer.scale}" for each in opened)

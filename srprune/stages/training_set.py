@@ -15,7 +15,7 @@ from srprune.core.errors import ArtifactMismatch
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.workspace import Workspace
-from srprune.scoring import BY_RECONSTRUCTION
+from srprune.scoring import RECONSTRUCTION
 from srprune.selection import RULES
 from srprune.selection.adaptive import AdaptivePlan, adaptive_plan
 from srprune.selection.rule import Rule, skipped
@@ -157,7 +157,7 @@ def _coreset_there(
 
 def score_name(score: str, scale: int) -> str:
     """Name of the table of a score: ``mse`` at x2 is ``mse_x2``; ``sobel`` knows no scale."""
-    return f"{score}_x{scale}" if score in BY_RECONSTRUCTION else score
+    return f"{score}_x{scale}" if score in RECONSTRUCTION else score
 
 
 def write_active(

@@ -659,6 +659,17 @@ def test_an_evaluation_image_that_is_damaged_is_named(refused, prepared, tmp_pat
     assert not (prepared / "results").exists()
 
 
+def test_photos_where_a_folder_is_called_so(cli, refused, tmp_path, images):
+    shutil.copytree(images, tmp_path / "photos")
+    grid = ["--size", "48", "--stride", "24"]
+    for words in (["extract", "photos", *grid], ["eval", "bicubic", "--benchmark", "photos"]):
+        said = refused(*words)
+        assert said.startswith("photos names the photographs inside scikit-image, but there is a ")
+        assert "Write ./photos for the folder, or run this in another folder" in said
+    said = cli("extract", "./photos", *grid).stdout
+    assert f"{len(list(images.iterdir()))} images" in said
+
+
 def test_a_model_that_is_not_there_is_named(refused, prepared, tiny):
     said = refused("eval", "fsrcn", "--benchmark", "photos")
     assert said.startswith("there is no model 'fsrcn': neither bicubic, nor a weights file, nor")

@@ -136,6 +136,22 @@ def test_exports_that_cannot_be_are_refused(refused, chosen, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     assert "no export of srprune wrote" in refused("export", "--out", "taken")
+    for out in (".", ""):
+        for to in ("kair", "list"):
+            said = refused("export", "--to", to, "--out", out)
+            assert said.startswith("--out is '.', which is there already. Name what to write")
+
+
+def test_links_to_nothing_in_an_exported_folder(cli, refused, chosen, tmp_path):
+    cli("export", "--to", "kair", "--out", "out")
+    (tmp_path / "out" / "more").symlink_to("nowhere")
+    (tmp_path / "out" / "round").symlink_to("round")
+    assert "nothing to do" in cli("export", "--to", "kair", "--out", "out").stdout
+    png = next((tmp_path / "out" / "HR").glob("*.png"))
+    png.unlink()
+    png.symlink_to("nowhere")
+    said = refused("export", "--to", "kair", "--out", "out")
+    assert "Delete the folder and export again." in said
 
 
 @pytest.mark.parametrize(

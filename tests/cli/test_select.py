@@ -54,6 +54,15 @@ def test_bytes_of_pixels(cli, prepared):
         ),
         (["--ratio", "0.5", "--rule", "hes", "--offset", "0.1"], "rule hes takes none"),
         (
+            ["--ratio", "0.5", "--scores", "./mse_x2"],
+            "'./mse_x2' is a path; give the name of a score table in workspace/scores. Known: "
+            "mse_x2.",
+        ),
+        (
+            ["--ratio", "0.5", "--scores", "workspace/scores/mse_x2.parquet"],
+            "'workspace/scores/mse_x2.parquet' is a path; give the name of a score table",
+        ),
+        (
             ["--ratio", "0.9", "--rule", "diverse", "--set", "within=64"],
             "without near-duplicates 1 of 71 patches remain, 63 fewer than the 64 asked for.",
         ),

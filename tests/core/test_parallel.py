@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from srprune.core.parallel import in_threads
+from srprune.core.parallel import in_order, in_threads
 
 
 @settings(max_examples=30, deadline=None)
@@ -17,6 +18,28 @@ from srprune.core.parallel import in_threads
 def test_every_item_comes_once_with_its_result(items: int, workers: int) -> None:
     done = [(i, future.result()) for i, future in in_threads(str, range(items), workers)]
     assert sorted(done) == [(i, str(i)) for i in range(items)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 30), st.integers(1, 5))
+def test_results_come_in_the_order_of_the_items(items: int, workers: int) -> None:
+    def odd_take_long(i: int) -> str:
+        time.sleep(0.001 * (i % 2))
+        return str(i)
+
+    done = in_order(odd_take_long, range(items), workers)
+    assert [(i, future.result()) for i, future in done] == [(i, str(i)) for i in range(items)]
+
+
+def test_others_go_on_while_the_first_takes_long() -> None:
+    behind = threading.Event()
+
+    def wait_for_the_third(i: int) -> bool:
+        if i == 2:
+            behind.set()
+        return i != 0 or behind.wait(timeout=30)
+
+    assert all(future.result() for _, future in in_order(wait_for_the_third, range(9), 2))
 
 
 def test_exceptions_come_through_the_futures_and_stop_nothing() -> None:
@@ -32,7 +55,8 @@ def test_exceptions_come_through_the_futures_and_stop_nothing() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_items_are_taken_a_few_ahead_of_what_was_given_out(workers: int) -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+def test_items_are_taken_a_few_ahead_of_what_was_given_out(ordered: bool, workers: int) -> None:
     taken = 0
 
     def items() -> Iterator[int]:
@@ -41,7 +65,8 @@ def test_items_are_taken_a_few_ahead_of_what_was_given_out(workers: int) -> None
             taken += 1
             yield i
 
-    for given_out, _ in enumerate(in_threads(abs, items(), workers)):
+    results = in_order if ordered else in_threads
+    for given_out, _ in enumerate(results(abs, items(), workers)):
         assert taken <= given_out + 2 * workers
     assert taken == 50
 
@@ -57,7 +82,8 @@ def test_work_runs_in_that_many_threads() -> None:
     assert len(names) == 3
 
 
-def test_a_caller_that_stops_cancels_what_waits() -> None:
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_caller_that_stops_cancels_what_waits(ordered: bool) -> None:
     begun: list[int] = []
     release = threading.Event()
 
@@ -67,7 +93,7 @@ def test_a_caller_that_stops_cancels_what_waits() -> None:
             release.wait(timeout=30)
 
     others = set(threading.enumerate())  # of libraries that earlier tests have used
-    results = in_threads(slow, range(100), 1)
+    results = (in_order if ordered else in_threads)(slow, range(100), 1)
     next(results)
     assert set(threading.enumerate()) > others
     release.set()

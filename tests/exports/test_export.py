@@ -31,8 +31,8 @@ from srprune.core.patches import PatchIndex
 from srprune.core.scores import ScoreTable
 from srprune.core.workspace import Workspace
 from srprune.exports import EXPORTS, LIST, WITH_FACTS
-from srprune.exports.blocks import BLOCKS, Roots
-from srprune.exports.patch_files import PatchFiles, in_order
+from srprune.exports.blocks import BLOCKS, LAYOUTS, Roots
+from srprune.exports.patch_files import PatchFiles
 from srprune.exports.sizes import Size, check_space, png_size
 from srprune.exports.stamp import already_there, measure, read_stamp, whole_folder
 from srprune.stages.export import export, find_coreset
@@ -88,9 +88,9 @@ def test_the_same_core_set_gives_the_same_bytes(workspace, to, tmp_path):
     one, two = contents(first.place), contents(second.place)
     assert list(one) == list(two)
     for name in one:
-        if name == "export.json":  # says when it was made
+        if name == "export.json":  # says when it was made, and where
             a, b = json.loads(one[name]), json.loads(two[name])
-            assert {**a, "made": 0} == {**b, "made": 0}
+            assert {**a, "made": 0, "place": 0} == {**b, "made": 0, "place": 0}
         else:  # a block names the place of the folder
             assert one[name].replace(b"/one/", b"/two/") == two[name], name
 
@@ -169,6 +169,59 @@ def test_forms_without_scores_do_not_ask_for_them(workspace, to):
 def test_weights_that_are_left_out_are_told(workspace, to):
     assert export(workspace, "weighted", to=to).stamp["weights_left_out"] == (to not in WITH_FACTS)
     assert not export(workspace, "half", to=to).stamp["weights_left_out"]
+
+
+# --- moved --------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_was_moved_gets_blocks_of_its_new_place(workspace, tmp_path, to):
+    there, here, straight = (tmp_path / name / "out" for name in ("there", "h", "straight"))
+    export(workspace, "half", to=to, out=there, scales=(2, 3))
+    here.parent.mkdir()
+    there.rename(here)
+    done = export(workspace, "half", to=to, out=here, scales=(2, 3))
+    files = contents(here)
+    stamp = json.loads(files.pop("export.json"))
+    assert done.again and len(done.moved) == 2 * len(LAYOUTS[to].trainers if to in LAYOUTS else ())
+    assert not any(str(there).encode() in content for content in files.values())
+    again = export(workspace, "half", to=to, out=here, scales=(2, 3))  # nothing is found missing
+    assert again.again and not again.moved
+    export(workspace, "half", to=to, out=straight, scales=(2, 3))
+    here.rename(tmp_path / "third")
+    straight.rename(here)
+    export(workspace, "half", to=to, out=here, scales=(2, 3))
+    same = contents(here)
+    other = json.loads(same.pop("export.json"))
+    assert same == files
+    assert to not in LAYOUTS or other["place"] == stamp["place"] == str(here)
+
+
+def test_blocks_are_not_held_against_an_export(workspace, tmp_path):
+    place = tmp_path / "out"
+    before = contents(export(workspace, "half", out=place).place)
+    (place / "kair_x2.json").write_text("{}")  # people put their recipes there
+    (place / "neosr_x2.toml").unlink()
+    assert export(workspace, "half", out=place).moved == ["neosr_x2.toml"]
+    assert contents(place) == before | {"kair_x2.json": b"{}"}
+    (place / "meta_info.txt").write_text("")
+    with pytest.raises(ArtifactError, match="Delete the folder"):
+        export(workspace, "half", out=place)
+
+
+def test_a_block_that_was_edited_is_left_alone_and_named(workspace, tmp_path):
+    there, here = tmp_path / "there", tmp_path / "here"
+    export(workspace, "half", out=there)
+    there.rename(here)
+    block = here / "kair_x2.json"
+    block.write_text(block.read_text().replace('"H_size": 48', '"H_size": 96'))
+    edited = block.read_text()
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"here was moved from .*there, which kair_x2.json st"):
+            export(workspace, "half", out=here)
+    assert block.read_text() == edited
+    assert str(here) in (here / "basicsr_x2.yml").read_text()
+    block.write_text(edited.replace(str(there), str(here)))
+    assert export(workspace, "half", out=here).moved == []
 
 
 # --- refused ------------------------------------------------------------------------------------
@@ -431,16 +484,6 @@ def test_an_export_whose_folders_are_gone_is_passed_over(workspace):
     shutil.rmtree(first.place / "HR")
     second = export(workspace, "half", to="hf")
     assert measure(second.place)[2] == second.stamp["linked_bytes"] > 0
-
-
-# --- order --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-@pytest.mark.parametrize("count", [0, 1, 50])
-def test_results_come_in_the_order_of_the_items(count, workers):
-    items = list(range(count))[::-1]
-    assert list(in_order(lambda i: i * i, items, workers)) == [(i, i * i) for i in items]
 
 
 # --- the page -------------------------------------------------------------------------------------

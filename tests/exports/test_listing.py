@@ -202,9 +202,17 @@ def test_a_changed_list_is_refused(file):
         read_list(file)
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(file, number):
+    file.write_text(file.read_text().replace('"ratio": 0.5', f'"ratio": {number}'))
+    with pytest.raises(ArtifactError, match=r"is no sound core-set list .ValueError"):
+        read_list(file)
+
+
 CHANGES = {
     "a window beside the grid": lambda c: c["kept"][0]["top"].__setitem__(0, 12),
     "an id that there is not": lambda c: c["kept"][0]["patch_ids"].__setitem__(0, 10**6),
+    "an id beyond 64 bits": lambda c: c["kept"][0]["patch_ids"].__setitem__(0, 10**30),
     "ids that fall": lambda c: c["kept"].reverse(),
     "a negative id": lambda c: c["kept"][-1]["patch_ids"].__setitem__(-1, -1),
     "a name with a folder": lambda c: c.update(name="../../weights"),

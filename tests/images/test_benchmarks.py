@@ -118,6 +118,13 @@ def test_the_photos_are_there_and_no_photo_both_trains_and_is_held_out() -> None
     assert len(contents) == len(names) == 14
 
 
+def test_a_folder_called_photos_is_not_the_benchmark(tmp_path: Path) -> None:
+    for folder in ("mine/photos", "yours/photos/HR"):
+        put(tmp_path / folder, "x.png")
+    names = [find_benchmark(str(tmp_path / f), []).name for f in ("mine/photos", "yours/photos/HR")]
+    assert names == ["mine_photos", "yours_photos"]
+
+
 def test_the_benchmarks_on_disk_have_as_many_images_as_published(data: Path) -> None:
     for name in PAPER:
         if (data / "benchmark" / BENCHMARKS[name].title).is_dir():

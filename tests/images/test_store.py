@@ -184,6 +184,26 @@ def test_a_damaged_journal_starts_afresh(tmp_path: Path, journal: bytes) -> None
     assert source.asked == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("lost", ["one image", "the end", "everything"])
+def test_pixels_that_a_loss_of_power_took_are_made_again(tmp_path: Path, lost: str) -> None:
+    """The journal names four images, and the disk has kept fewer."""
+    path, part = tmp_path / "hr.u8", tmp_path / PART
+    with pytest.raises(Killed):
+        build(path, Source(killed_after=4))
+    kept = part.read_bytes()
+    if lost == "one image":
+        part.write_bytes(kept[:36] + bytes(30) + kept[66:])
+    else:
+        part.write_bytes(kept[: 68 if lost == "the end" else 0])
+    source = Source()
+    done, _ = build(path, source)
+    again = {"one image": [1], "the end": [2, 3], "everything": [0, 1, 2, 3]}[lost]
+    assert source.asked == [*again, 4]
+    assert done == {i: f"word{i}" for i in range(5)}
+    store = finish_store(path, "key", SHAPES)
+    assert all(np.array_equal(store.image(i), pixels(i)) for i in range(5))
+
+
 def test_bad_images_are_reported_and_leave_holes(tmp_path: Path) -> None:
     path = tmp_path / "hr.u8"
     done, bad = build(path, Source(bad=(0, 3)))

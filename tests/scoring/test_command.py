@@ -158,6 +158,30 @@ def test_uncertainty_takes_any_number(cli, refused, prepared):
     assert said == "mse takes one scoring model, but --scorer is given 2 times."
 
 
+def test_a_table_of_more_scoring_models_is_not_that_of_some_of_them(cli, refused, prepared):
+    weights = "workspace/scorers/srcnn_x2/best.safetensors"
+    two = ["--scorer", "srcnn_x2", "--scorer", weights]
+    facts(cli, "--method", "uncertainty", *two)
+    said = refused("score", "--method", "uncertainty", *two[:2])
+    assert "uncertainty_x2.parquet was made otherwise: scorer2 " in said
+    assert " there, none now. Give another --name" in said
+    assert "seconds" not in facts(cli, "--method", "uncertainty", *two)  # that is the very one
+
+
+@pytest.mark.parametrize("method", ["reducible", "uncertainty"])
+def test_the_same_scoring_model_twice_is_refused(refused, prepared, method):
+    weights = prepared / "scorers" / "srcnn_x2" / "weights.safetensors"
+    twice = ["score", "--method", method, "--scorer", "srcnn_x2", "--scorer"]
+    why = f"{method} compares scoring models, but --scorer is given the same weights twice: "
+    said = refused(*twice, "srcnn_x2")
+    assert said == f"{why}workspace/scorers/srcnn_x2/{weights.name}. Name another one."
+    copy = prepared.parent / "copy.safetensors"
+    shutil.copyfile(weights, copy)
+    said = refused(*twice, "copy.safetensors")
+    assert said.startswith(why) and said.endswith("and copy.safetensors. Name another one.")
+    assert not list((prepared / "scores").glob(f"{method}*"))
+
+
 def test_a_scorer_that_is_not_there_lists_those_that_are(refused, prepared, tiny):
     said = refused("score", "--scorer", "srcn_x2")
     assert "there is no scoring model, run or weights file 'srcn_x2'" in said

@@ -10,8 +10,10 @@ from scipy import stats
 
 torch = pytest.importorskip("torch")
 from srprune.core.config import ExtractConfig  # noqa: E402
+from srprune.core.seeding import generator  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.data.patches import PatchPool  # noqa: E402
+from srprune.scoring import random_scores  # noqa: E402
 from srprune.scoring.random_scores import RandomScores  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
@@ -40,3 +42,20 @@ def test_a_patch_keeps_its_score_in_every_batch(pool: PatchPool) -> None:
 def test_scores_are_unrelated_to_the_order_of_the_patches(pool: PatchPool) -> None:
     scores = RandomScores()(np.arange(len(pool)), pool)
     assert stats.spearmanr(scores, np.arange(len(scores))).pvalue > 1e-3
+
+
+def test_scores_are_drawn_once_for_all_batches(
+    pool: PatchPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def counting(seed: int, use: str) -> np.random.Generator:
+        drawn.append(seed)
+        return generator(seed, use)
+
+    monkeypatch.setattr(random_scores, "generator", counting)
+    whole = generator(0, "scoring.random").random(len(pool))
+    scorer = RandomScores()
+    for ids in (np.arange(4), np.arange(4, 9)):
+        assert np.array_equal(scorer(ids, pool), whole[ids])
+    assert drawn == [0]

@@ -15,7 +15,7 @@ from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.data.patches import Ids, PatchPool  # noqa: E402
 from srprune.scoring import run  # noqa: E402
 from srprune.scoring.gradient import Laplacian  # noqa: E402
-from srprune.scoring.run import merged, parts_of, score_patches  # noqa: E402
+from srprune.scoring.run import forget, merged, parts_of, score_patches  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
 
@@ -148,6 +148,22 @@ def test_processes_share_the_patches_and_keep_the_batches(
     assert [ids for one in asked for ids in one.batches] == alone.batches
     assert np.array_equal(merged(parts), every_score(pool))
     assert np.isnan(parts[0]).any()
+
+
+@pytest.mark.usefixtures("always_saving")
+def test_a_name_with_the_signs_of_a_pattern_finds_its_own_parts(
+    pool: PatchPool, tmp_path: Path
+) -> None:
+    partial = tmp_path / "scores" / "a[1].part"
+    with pytest.raises(Killed):
+        score_patches(pool, Asked(kill_at=3), batch=4, partial=partial, plan="p")
+    other = tmp_path / "scores" / "a1.part0.npz"
+    other.touch()
+    left = tmp_path / "scores" / ".a[1].part0.npz.7.part"
+    left.touch()
+    assert [part.name for part in parts_of(partial)] == ["a[1].part0.npz"]
+    forget(partial)
+    assert list(partial.parent.iterdir()) == [other]
 
 
 @pytest.mark.usefixtures("always_saving")

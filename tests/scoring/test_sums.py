@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,32 @@ def test_a_small_window_beside_a_large_sum_keeps_its_digits() -> None:
     last = [np.array([edge]) for edge in (1999, 2000, 999, 1000)]
     mean = Integral(values, edges, edges[:3]).means(*last)
     np.testing.assert_allclose(mean, 1e-6, rtol=1e-3)
+
+
+@given(seed=st.integers(0, 99), size=st.floats(1e-6, 100))
+@settings(max_examples=20, deadline=None)
+def test_equal_windows_have_equal_means_wherever_they_are(seed: int, size: float) -> None:
+    rng = np.random.default_rng(seed)
+    values = (size * rng.standard_normal((60, 80)) ** 2).astype(np.float32)
+    values[12:24, 12:24] = values[36:48, 60:72]
+    values[24:36, 60:72] = 0
+    edges = np.arange(0, 81, 12)
+    integral = Integral(torch.from_numpy(values), edges[:6], edges)
+    top, left = np.array([12, 36, 24]), np.array([12, 60, 60])
+    one, other, nothing = integral.means(top, top + 12, left, left + 12)
+    assert one == other
+    assert nothing == 0
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e15])
+def test_a_network_gone_wrong_shows_in_the_mean(wrong: float) -> None:
+    values = np.ones((20, 20), np.float32)
+    values[15, 15] = wrong
+    with np.errstate(invalid="ignore"):
+        mean = Integral(torch.from_numpy(values), np.r_[10, 20], np.r_[10, 20]).means(
+            *(np.array([edge]) for edge in (10, 20, 10, 20))
+        )
+    np.testing.assert_allclose(mean, values[10:, 10:].astype(np.float64).mean())
 
 
 @given(size=st.integers(1, 40).map(lambda n: 12 * n), data=st.data())

@@ -126,6 +126,12 @@ def test_a_shard_that_is_not_there_is_refused(
         score_shards(workspace, shards=shards, shard=shard, **HOW)
 
 
+def test_one_shard_for_several_processes_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match="Under torchrun leave it out"):
+        score_shards(workspace, shards=2, shard=0, world=World(1, 2, 2), **HOW)
+    assert not workspace.scores("bicubic_x2").exists()
+
+
 def test_error_maps_need_the_whole_table(workspace: Workspace) -> None:
     with pytest.raises(InputError, match="leave out --maps or --shards"):
         score_shards(workspace, shards=2, options=Options(maps=True), **HOW)
