@@ -56,6 +56,17 @@ def use_tf32(on: bool) -> None:
     torch.backends.cudnn.allow_tf32 = on
 
 
+@contextlib.contextmanager
+def tf32(on: bool) -> Iterator[None]:
+    """Inside, NVIDIA GPUs round fp32 products to TF32, or not; afterwards as they did before."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    use_tf32(on)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """True if an error means that a device, or main memory, has no room left."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

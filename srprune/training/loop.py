@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from srprune.core.errors import Diverged, Stopped
 from srprune.core.progress import Progress, silent
+from srprune.models.device import tf32
 from srprune.models.supernet import Subnet
 from srprune.training.adaptive import ActiveSet
 from srprune.training.backward import Backward, Criterion, Pairs
@@ -152,7 +153,8 @@ def train(
             )
 
     started, validated = time.perf_counter(), ""
-    with contextlib.closing(log) if log else contextlib.nullcontext():
+    logging = contextlib.closing(log) if log else contextlib.nullcontext()
+    with logging, tf32(config.compute.tf32):
         for step in range(first, plan.steps):
             factor = rate(config.schedule, step, plan.steps)
             lr = config.optimizer.lr * factor
@@ -195,7 +197,8 @@ def train(
             if validate_now and world.first:
                 assert validate is not None and log is not None
                 measured.eval()
-                figures = validate(measured)
+                with tf32(False):  # a figure is the same however the step was computed
+                    figures = validate(measured)
                 network.train()
                 log.validation(done, figures)
                 name, value = next(iter(figures.items()))

@@ -13,6 +13,7 @@ from srprune.models.device import (  # noqa: E402
     is_out_of_memory,
     memory_errors,
     pick_device,
+    tf32,
     use_tf32,
 )
 
@@ -44,6 +45,15 @@ def test_tf32_is_on_or_off_everywhere(on: bool) -> None:
     use_tf32(not on)
     use_tf32(on)
     assert [switch.allow_tf32 for switch in SWITCHES] == [on, on]
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_tf32_is_as_it_was_after_a_while_even_after_an_error(on: bool) -> None:
+    use_tf32(not on)
+    with pytest.raises(KeyError), tf32(on):
+        assert [switch.allow_tf32 for switch in SWITCHES] == [on, on]
+        raise KeyError
+    assert [switch.allow_tf32 for switch in SWITCHES] == [not on, not on]
 
 
 def test_tf32_is_off_after_the_choice() -> None:
