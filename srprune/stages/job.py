@@ -23,6 +23,7 @@ from srprune.data.sampler import check_crop
 from srprune.models.build import build
 from srprune.selection.adaptive import AdaptivePlan
 from srprune.selection.coverage import covered_pixels
+from srprune.stages.restorers import WEIGHTS
 from srprune.stages.weighting import MIXTURE
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
@@ -118,7 +119,7 @@ class Job:
     @property
     def weights(self) -> Path:
         """The file that the run ends with."""
-        return self.folder / "weights.safetensors"
+        return self.folder / WEIGHTS
 
     @property
     def mixture(self) -> Path:

@@ -184,8 +184,10 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(plan: Plan, step: 
 def test_interrupted_run_of_another_config_is_not_resumed(plan: Plan) -> None:
     with pytest.raises(Stopped):
         fit(plan(), device=CPU, progress=stop_at(5))
+    before = {path.name: path.read_bytes() for path in plan().folder.glob("*.*")}
     with pytest.raises(ArtifactMismatch, match=r"another run: config\.seed 0 there, 1 asked"):
         fit(plan(seed=1), device=CPU, resume=True, progress=never)
+    assert before == {path.name: path.read_bytes() for path in plan().folder.glob("*.*")}
     fit(plan(checkpoints={"every": 3}), device=CPU, resume=True)
 
 
@@ -210,6 +212,20 @@ def test_restart_throws_away_what_is_there(plan: Plan, interrupted: bool) -> Non
     )
     assert seen == list(range(1, STEPS + 1))
     assert load_weights(plan().weights)[2].params["seed"] == 1
+
+
+def test_what_an_attempt_without_a_checkpoint_left_is_not_taken_for_this_runs(plan: Plan) -> None:
+    every = {"checkpoints": {"every": 6}, "validation": {"benchmark": None, "every": 2}}
+    with pytest.raises(Stopped):
+        fit(plan(**every), device=CPU, validate=lambda network: {"psnr": 9.0}, progress=stop_at(5))
+    left = plan().folder
+    assert {"best.safetensors", "validation.csv"} <= set(files(plan()))
+    (left / "adaptive.csv").touch()
+    for resume in (False, True):
+        fit(plan(**every), device=CPU, resume=resume)
+        assert files(plan()) == ["config.yaml", "log.csv", "tensorboard", "weights.safetensors"]
+        plan().weights.unlink()
+        (left / "best.safetensors").touch()
 
 
 def test_restart_with_a_fault_keeps_what_is_there(plan: Plan) -> None:
@@ -273,6 +289,24 @@ def test_told_to_stop_a_run_saves_and_goes_on_bit_for_bit(plan: Plan) -> None:
     with pytest.raises(errors.Stopped, match="stopped at step 3 of 7"):
         fit(plan(), device=CPU, restart=True, stopping=lambda: next(told))
     assert fit(plan(), device=CPU, resume=True).fingerprint == header.fingerprint
+
+
+def test_tf32_is_for_the_steps_and_neither_for_validation_nor_for_what_follows(plan: Plan) -> None:
+    matmul = torch.backends.cuda.matmul
+    seen: dict[str, set[bool]] = {"step": set(), "validation": set()}
+
+    def look(where: str) -> dict[str, float]:
+        seen[where].add(matmul.allow_tf32)
+        return {"psnr": 1.0}
+
+    fit(
+        plan(compute={"tf32": True}, validation={"benchmark": None, "every": 3}),
+        device=CPU,
+        validate=lambda network: look("validation"),
+        progress=lambda *told: look("step") and None,
+    )
+    assert seen == {"step": {True}, "validation": {False}}
+    assert not matmul.allow_tf32
 
 
 def test_no_memory_says_which_knob_to_turn(plan: Plan) -> None:
