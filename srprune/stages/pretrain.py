@@ -22,6 +22,7 @@ from srprune.data.sampler import CropSampler
 from srprune.models.build import build
 from srprune.stages.job import Job
 from srprune.stages.pool import open_pool
+from srprune.stages.restorers import initial_weights
 from srprune.training.backward import inside
 from srprune.training.loop import Validate
 from srprune.training.optimizer import make_optimizer
@@ -41,7 +42,7 @@ def plan_pretraining(
 
     Raises:
         InputError: a config that prunes or weights patches.
-        MissingArtifact: no patch index, or its pixels are gone.
+        MissingArtifact: no patch index, or its pixels are gone; or no weights to start from.
     """
     if config.pruning.ratio != 1:
         raise InputError(
@@ -59,7 +60,9 @@ def plan_pretraining(
     held_out = held_out_images(pool.index, config.seed)
     ids = np.flatnonzero(~np.isin(pool.index.image_N, held_out))
     folder = workspace.scorer(name or f"{config.model}_x{config.scale}")
-    return Job(folder, config, pool, ids, "pretraining", {"patches": pool.index.fingerprint})
+    init, mark = initial_weights(config, workspace)
+    parents = {"patches": pool.index.fingerprint, **mark}
+    return Job(folder, config, pool, ids, "pretraining", parents, init)
 
 
 def held_out_images(index: PatchIndex, seed: int) -> npt.NDArray[np.int64]:

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from srprune.core.artifact import digest
 from srprune.core.config import TrainConfig
-from srprune.core.errors import InputError, MissingArtifact
+from srprune.core.errors import InputError
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace
@@ -25,7 +24,7 @@ from srprune.stages.extract import read_index, stored
 from srprune.stages.job import Job, check_batch, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
-from srprune.stages.restorers import find_weights, run_names
+from srprune.stages.restorers import initial_weights
 from srprune.stages.training_set import training_set
 from srprune.stages.weighting import hes_weights
 from srprune.training.loop import Validate
@@ -74,18 +73,14 @@ def plan_training(
     if config.sampling:
         weights = hes_weights(config, chosen, pool, workspace, progress)
     run = name or f"{stem}__{chosen.name}__seed{config.seed}"
-    parents = dict(chosen.parents)
-    init = None
-    if config.init.weights is not None:
-        init = _initial_weights(config.init.weights, workspace)
-        parents["init"] = digest(init.read_bytes())
+    init, mark = initial_weights(config, workspace)
     job = Job(
         workspace.run(run),
         config,
         pool,
         chosen.patch_ids,
         chosen.name,
-        parents,
+        {**chosen.parents, **mark},
         init,
         patch_weights=weights,
         adaptive=chosen.adaptive,
@@ -93,15 +88,6 @@ def plan_training(
     )
     check_batch(job)
     return job
-
-
-def _initial_weights(model: str, workspace: Workspace) -> Path:
-    if found := find_weights(model, workspace):
-        return found
-    raise MissingArtifact(
-        f"there are no weights '{model}' to start from (init.weights): neither a file nor a "
-        f"finished run (there: {run_names(workspace)})."
-    )
 
 
 def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> Validate | None:
