@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from srprune.core.config import ComputeConfig
 from srprune.core.seeding import hashed
+from srprune.models.device import seed_device
 from srprune.models.network import RandomLayer
 from srprune.models.supernet import Subnet, Supernet
 from srprune.training.distributed import ALONE, World
@@ -146,9 +147,7 @@ class Backward:
     def _draw(self, step: int, part: int) -> None:
         """Set what layers draw: a function of the step, the same for all its parts."""
         seed = int(hashed(self._seed, "training.drop", step)) >> 1
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device
-        if self._device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        seed_device(self._device, seed)
         for layer in self._random:
             layer.part = (part, self._parts)
 
