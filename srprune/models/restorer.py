@@ -122,7 +122,14 @@ class NetworkRestorer:
                 f"{self.name} was given a tensor of {tuple(x_BChw.shape)}; it restores {what}, "
                 f"(B, {planes}, h, w)."
             )
-        height, width = x_BChw.shape[2:]
+        self.check_size(*x_BChw.shape[2:])
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an LR image that is too small for the network.
+
+        Raises:
+            InputError: a side is shorter than ``minimum``.
+        """
         if min(height, width) < self.minimum:
             raise InputError(
                 f"the image has {width}x{height} px at LR; {self.name} takes at least "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from srprune.core.config import ComputeConfig
+from srprune.core.errors import InputError
 from srprune.core.seeding import hashed
-from srprune.models.device import seed_device
+from srprune.models.device import is_out_of_memory, seed_device
 from srprune.models.network import RandomLayer
 from srprune.models.supernet import Subnet, Supernet
 from srprune.training.distributed import ALONE, World
@@ -220,6 +221,26 @@ class _Graph:
         self._target.copy_(target)
         self._graph.replay()
         return self._loss.detach().clone()
+
+
+@contextlib.contextmanager
+def compile_errors(compute: ComputeConfig) -> Iterator[None]:
+    """Turn a network that cannot be compiled into one line; torch tries in the first steps.
+
+    Raises:
+        InputError: there is no compiler, or it fails.
+    """
+    failed = torch._dynamo.exc.BackendCompilerFailed if compute.compile else ()  # slow to import
+    try:
+        yield
+    except failed as error:
+        if is_out_of_memory(error):
+            raise
+        raise InputError(
+            f"compute.compile is on, but torch cannot compile here "
+            f"({str(error).splitlines()[0]}). Install a C++ compiler, on a GPU Triton, too; or "
+            "--set compute.compile=false."
+        ) from error
 
 
 def _let_compile(count: int) -> None:

@@ -14,10 +14,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from srprune.core.config import ComputeConfig  # noqa: E402
+from srprune.core.errors import InputError  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
-from srprune.training.backward import DTYPES, Backward, inside  # noqa: E402
+from srprune.training.backward import DTYPES, Backward, compile_errors, inside  # noqa: E402
 from srprune.training.losses import BY_CROP, LOSSES  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -484,3 +485,20 @@ def test_a_compiled_step_is_that_of_the_network_as_it_is() -> None:
     assert value == pytest.approx(eager_loss, rel=1e-5)
     assert difference(found, eager) < 1e-5
     assert list(network.state_dict()) == names
+
+
+def test_what_cannot_be_compiled_is_one_line_that_says_what_to_do() -> None:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def fail() -> None:
+        raise BackendCompilerFailed(fail, RuntimeError("no working C++ compiler found"), None)
+
+    with (
+        pytest.raises(
+            InputError, match=r"\(.*no working C\+\+ compiler .*\)\. Install .*compile=false"
+        ),
+        compile_errors(ComputeConfig(compile=True)),
+    ):
+        fail()
+    with pytest.raises(BackendCompilerFailed), compile_errors(ComputeConfig()):
+        fail()
