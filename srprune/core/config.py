@@ -21,7 +21,7 @@ from pydantic import (
 Scale = Literal[2, 3, 4]
 Protocol = Literal["rgb8@1", "y@1"]
 Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch and the columns of tables hold
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 

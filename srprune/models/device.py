@@ -18,6 +18,7 @@ from srprune.core.errors import InputError
 # what torch says where it has no error of its own: the CPU, MPS, and calls outside its allocator
 NO_ROOM = re.compile(
     "out of memory|not enough memory|can't allocate memory|cublas_status_alloc_failed"
+    "|storage size calculation overflow"  # more bytes than there are numbers for
 )
 
 

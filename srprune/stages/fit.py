@@ -83,10 +83,11 @@ def fit(
                 "or --restart to begin again."
             )
         check_batch(job, world)
-        check_crops(config, job.pool.index.size)
+        check_crops(config, job.pool.index.size, world)
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
         goes_on = not restart and job.checkpoints.load() is not None
-        network, domain, start = initial(job, device)
+        with memory_errors(OUT_OF_MEMORY):
+            network, domain, start = initial(job, device)
         world.wait()
         if world.first:  # only now: a job that is refused keeps what the folder holds
             if not goes_on:

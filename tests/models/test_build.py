@@ -14,7 +14,7 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from srprune.core.artifact import FORMAT  # noqa: E402
-from srprune.core.errors import ArtifactError, MissingArtifact  # noqa: E402
+from srprune.core.errors import ArtifactError, InputError, MissingArtifact  # noqa: E402
 from srprune.core.weights import read_weights_header  # noqa: E402
 from srprune.models.build import (  # noqa: E402
     build,
@@ -145,3 +145,9 @@ def test_header_without_the_network_is_foreign(path: Path, missing: str) -> None
     rewrite(path, {"srprune": json.dumps(header)})
     with pytest.raises(ArtifactError, match="does not say what it holds"):
         load_weights(path)
+
+
+@pytest.mark.parametrize("features", [200_000, 1 << 62])
+def test_a_network_larger_than_memory_is_one_line(features: int) -> None:
+    with pytest.raises(InputError, match=r"not enough memory\. model_args make edsr_baseline"):
+        build("edsr_baseline", 2, {"features": features})

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from srprune.core import errors  # noqa: E402
-from srprune.core.config import ExtractConfig, TrainConfig  # noqa: E402
+from srprune.core.config import BudgetConfig, ExtractConfig, TrainConfig  # noqa: E402
 from srprune.core.errors import ArtifactMismatch, InputError  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.core.yaml_file import load  # noqa: E402
@@ -20,8 +20,9 @@ from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.fit import fit, open_batches  # noqa: E402
-from srprune.stages.job import Job, check_batch  # noqa: E402
+from srprune.stages.job import Job, check_batch, check_crops  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
+from srprune.stages.train import validation  # noqa: E402
 from srprune.training.distributed import ALONE, World  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -317,6 +318,17 @@ def test_no_memory_says_which_knob_to_turn(plan: Plan) -> None:
         fit(plan(), device=CPU, progress=progress)
 
 
+def test_a_validation_without_room_does_not_blame_the_training() -> None:
+    class TooLarge(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 5 GiB.")
+
+    measure = validation(TrainConfig(model="fsrcnn", budget=BudgetConfig(steps=1)), [], CPU)
+    assert measure is not None
+    with pytest.raises(InputError, match=r"not enough memory\. Validation restores whole images"):
+        measure(TooLarge())
+
+
 def test_warm_start_begins_from_the_weights_of_another_run(plan: Plan, tmp_path: Path) -> None:
     fit(plan(), device=CPU)
     kept = tmp_path / "other.safetensors"
@@ -351,6 +363,17 @@ def test_crop_that_is_all_rim_names_the_least_that_is_not(plan: Plan) -> None:
     with pytest.raises(InputError, match="at least 11"):
         fit(plan(skip_rim=True, lr_crop=10), device=CPU, progress=never)
     fit(plan(skip_rim=True, lr_crop=11), device=CPU)
+
+
+def test_batch_norm_of_a_single_value_is_refused(plan: Plan) -> None:
+    single = {"model": "srresnet", "model_args": dict(MODELS.load("srresnet").spec.tiny)}
+    for parts in (1, 2):
+        job = plan(**single, lr_crop=1, batch=parts, compute={"accumulate": parts})
+        with pytest.raises(InputError, match=r"lr_crop is 1, .* srresnet has batch norm"):
+            fit(job, device=CPU, progress=never)
+    with pytest.raises(InputError, match="has batch norm"):
+        check_crops(plan(**single, lr_crop=1, batch=2).config, 48, World(0, 2, 2))
+    fit(plan(**single, lr_crop=1, batch=2), device=CPU)
 
 
 def test_skip_rim_changes_what_is_learned(plan: Plan) -> None:
