@@ -175,7 +175,7 @@ class DataConfig(Strict):
 
 
 class ComputeConfig(Strict):
-    """How a step is computed; all of it changes no more than rounding, precision apart."""
+    """How a step is computed; precision and batch norm in parts apart, it changes only rounding."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the network (autocast); weights and loss stay fp32. fp16 scales the loss."""

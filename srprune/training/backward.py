@@ -86,8 +86,8 @@ class Backward:
         forward: nn.Module = network
         # DDP wants every parameter in every step; a small subnet leaves most of them out
         self._apart = [*self._own, *(network.parameters() if self._supernet else ())]
-        if self._supernet and compute.compile:
-            _let_compile(len(self._supernet.subnets))
+        if compute.compile:
+            _let_compile(len(self._supernet.subnets) if self._supernet else 1)
         if world.size > 1 and not self._supernet:
             if device.type == "cuda":
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # has no CPU version
@@ -236,15 +236,22 @@ def compile_errors(compute: ComputeConfig) -> Iterator[None]:
     except failed as error:
         if is_out_of_memory(error):
             raise
+        lines = (line for line in str(error).splitlines() if not line.endswith("raised:"))
         raise InputError(
-            f"compute.compile is on, but torch cannot compile here "
-            f"({str(error).splitlines()[0]}). Install a C++ compiler, on a GPU Triton, too; or "
-            "--set compute.compile=false."
+            f"compute.compile is on, but torch cannot compile here ({next(lines, 'no reason')}). "
+            "Install a C++ compiler, on a GPU Triton, too; or --set compute.compile=false."
         ) from error
 
 
 def _let_compile(count: int) -> None:
-    """Let one network be compiled so often; beyond its limit, 8, torch runs it uncompiled."""
+    """Let one network be compiled so often; beyond its limit, 8, torch runs it uncompiled.
+
+    What layers drop is drawn by torch's own generators then as without compiling, not by those of
+    the compiled code, which give other numbers for the same seed.
+    """
+    from torch._inductor import config  # slow, and of use here alone
+
+    config.fallback_random = True
     settings = torch._dynamo.config
     settings.cache_size_limit = max(settings.cache_size_limit, count)  # its name since torch 2.0
 

@@ -487,6 +487,30 @@ def test_a_compiled_step_is_that_of_the_network_as_it_is() -> None:
     assert list(network.state_dict()) == names
 
 
+class Noisy(nn.Module):  # type: ignore[misc]
+    """Multiplies by noise; on a GPU compiling would replace what drops paths, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Any) -> Any:
+        return self.weight * x * torch.rand_like(x)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what is old
+def test_a_compiled_step_draws_what_it_draws_as_it_is() -> None:
+    pair = torch.rand(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)
+    losses = []
+    for on in (False, True):
+        compute = ComputeConfig(compile=on)
+        backward = Backward(Noisy(), LOSSES["mse"], rim=0, compute=compute, device=CPU)
+        losses.append([backward(number, [pair]).item() for number in range(4)])
+    assert len(set(losses[0])) == 4
+    assert losses[1] == pytest.approx(losses[0])
+
+
 def test_what_cannot_be_compiled_is_one_line_that_says_what_to_do() -> None:
     from torch._dynamo.exc import BackendCompilerFailed
 
@@ -495,7 +519,7 @@ def test_what_cannot_be_compiled_is_one_line_that_says_what_to_do() -> None:
 
     with (
         pytest.raises(
-            InputError, match=r"\(.*no working C\+\+ compiler .*\)\. Install .*compile=false"
+            InputError, match=r"\(.*no working C\+\+ compiler.*\)\. Install .*compile=false"
         ),
         compile_errors(ComputeConfig(compile=True)),
     ):
