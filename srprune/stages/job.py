@@ -21,7 +21,7 @@ from srprune.core.weights import read_weights_header
 from srprune.data.patches import PatchPool
 from srprune.data.residency import Residency, choose_residency
 from srprune.data.sampler import check_crop
-from srprune.models.build import build
+from srprune.models.build import outline
 from srprune.selection.adaptive import AdaptivePlan
 from srprune.selection.coverage import covered_pixels
 from srprune.stages.restorers import WEIGHTS
@@ -208,7 +208,7 @@ def check_crops(config: TrainConfig, size: int, world: World = ALONE) -> None:
         InputError: lr_crop is too large or too small.
     """
     check_crop(config.lr_crop, size // config.scale)
-    network, domain = build(config.model, config.scale, config.model_args)
+    network, domain = outline(config.model, config.scale, config.model_args)
     multiple = network.spec.multiple
     if config.lr_crop * (config.scale if domain.pre_upsampled else 1) % multiple:
         below = config.lr_crop // multiple * multiple

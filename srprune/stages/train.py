@@ -18,7 +18,7 @@ from srprune.evaluation.protocol import check_size
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import Benchmark, find_benchmark
 from srprune.images.decode import decode, read_shape
-from srprune.models.build import build, load_weights
+from srprune.models.build import load_weights, outline
 from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
 from srprune.reporting.curves import write_curves
@@ -60,7 +60,7 @@ def plan_training(
         InputError: settings that do not go together.
         ArtifactMismatch: a core-set or scores of another patch index.
     """
-    network, _ = build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    network, _ = outline(config.model, config.scale, config.model_args)  # a fault here is cheap
     make_optimizer(network, config.optimizer, network.last_layer)
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
@@ -110,7 +110,7 @@ def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> 
     if config.validation.benchmark is None:
         return None
     benchmark = find_benchmark(config.validation.benchmark, roots)
-    fresh, domain = build(config.model, config.scale, config.model_args)
+    fresh, domain = outline(config.model, config.scale, config.model_args)
     _check_sizes(benchmark, restorer_of(config.model, fresh, domain, "not trained"))
 
     def measure(network: nn.Module) -> Mapping[str, float]:
