@@ -18,7 +18,7 @@ from srprune.core.workspace import Workspace
 if TYPE_CHECKING:
     from srprune.core.results import EvalTable
     from srprune.models.restorer import Precision
-    from srprune.stages.evaluate import TilingCheck
+    from srprune.stages.check_tiling import TilingCheck
     from srprune.stages.routing import RoutingTable
 
 
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
 @click.option(
     "--save-images",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the SR images.",
+    help="Folder for the SR images; of several models, one below it for each.",
 )
 @click.option(
     "--save-maps",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for pictures of which subnet each tile of an image got.",
+    help="Folder for pictures of which subnet each tile of an image got; likewise.",
 )
 @options.as_json
 @options.roots
@@ -108,6 +108,7 @@ def evaluate(
     from srprune.models.device import pick_device
     from srprune.models.inference import Inference
     from srprune.stages import evaluate as stage
+    from srprune.stages.check_tiling import check_tiling as check_tiling_of
     from srprune.stages.dynamic import run_dynamically
     from srprune.stages.routing import read_routing
 
@@ -136,12 +137,18 @@ def evaluate(
     with Bars() as bars:
         if check_tiling:
             plain = stage.open_candidates(models, workspace, scale, where)
-            checks = [stage.check_tiling(c, found, how, device=where, progress=bars) for c in plain]
+            checks = [check_tiling_of(c, found, how, device=where, progress=bars) for c in plain]
             _say_checks(checks, as_json)
             return
         candidates = stage.open_candidates(models, workspace, scale, where, how)
         if subnets:
             candidates = [run_dynamically(candidate, subnets) for candidate in candidates]
+        places = zip(
+            candidates,
+            stage.own_folders(candidates, save_images),
+            stage.own_folders(candidates, save_maps),
+            strict=True,
+        )
         tables = [
             stage.evaluate_model(
                 candidate,
@@ -150,11 +157,11 @@ def evaluate(
                 protocol=protocol,
                 device=where,
                 allow_leak=allow_leak,
-                save_images=save_images,
-                save_maps=save_maps,
+                save_images=images,
+                save_maps=maps,
                 progress=bars,
             )
-            for candidate in candidates
+            for candidate, images, maps in places
         ]
     for candidate in candidates:
         if candidate.note:

@@ -21,7 +21,7 @@ from pydantic import (
 Scale = Literal[2, 3, 4]
 Protocol = Literal["rgb8@1", "y@1"]
 Positive = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]  # what torch and the columns of tables hold
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
@@ -175,7 +175,7 @@ class DataConfig(Strict):
 
 
 class ComputeConfig(Strict):
-    """How a step is computed; all of it changes no more than rounding, precision apart."""
+    """How a step is computed; precision and batch norm in parts apart, it changes only rounding."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the network (autocast); weights and loss stay fp32. fp16 scales the loss."""

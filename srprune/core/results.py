@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +97,6 @@ class EvalTable:
             for values in zip(*(column.tolist() for column in columns.values()), strict=True)
         )
         return cls(rows, header)
-
-    def as_dicts(self) -> list[dict[str, Any]]:
-        """The rows as plain mappings, for CSV and JSON."""
-        return [asdict(row) for row in self.rows]
 
 
 def scaled(name: str, scale: int) -> str:

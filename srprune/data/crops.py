@@ -42,9 +42,9 @@ class HostCrops:
 class DeviceCrops:
     """Square crops from bytes on a device; no pixel passes through main memory."""
 
-    def __init__(self, flat: Bytes, table: RowTable, side: int, device: torch.device) -> None:
-        """Copy ``flat`` and ``table`` to the device, once."""
-        self._flat = torch.from_numpy(flat).to(device)
+    def __init__(self, flat: Tensor, table: RowTable, side: int) -> None:
+        """Cut crops of ``side`` px where ``flat``, uint8, is; ``table`` is copied there."""
+        self._flat, device = flat, flat.device
         self._base_PG = torch.from_numpy(table.base_PG).to(device)
         self._stride_PG = torch.from_numpy(table.stride_PG).to(device)
         self._band, self._last = table.band, side - 1

@@ -6,8 +6,9 @@ the patches needs no more memory than what it shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +97,26 @@ class Layout:
             band = out[block.start : block.start + size].reshape(bottom - top, -1, CHANNELS)
             end = block.column + right - left
             band[:, block.column : end] = store.image(block.image)[top:bottom, left:right]
+
+    def pieces(self, most: int) -> Iterator[tuple[int, Layout]]:
+        """The same in pieces of whole images: where each begins, and what fills it.
+
+        Args:
+            most: bytes of a piece, unless a single image has more.
+        """
+        images = [list(blocks) for _, blocks in groupby(self.blocks, lambda block: block.image)]
+        starts = [blocks[0].start for blocks in images]
+        begin, held = 0, list[Block]()
+        for blocks, end in zip(images, [*starts[1:], self.num_bytes], strict=True):
+            if held and end - begin > most:
+                yield begin, self._part(held, begin, blocks[0].start)
+                begin, held = blocks[0].start, []
+            held += blocks
+        yield begin, self._part(held, begin, self.num_bytes)
+
+    def _part(self, blocks: list[Block], begin: int, end: int) -> Layout:
+        moved = [replace(block, start=block.start - begin) for block in blocks]
+        return Layout(self.table, moved, end - begin)
 
 
 def in_store(index: PatchIndex, ids: Ints, store: PixelStore, scale: int) -> RowTable:

@@ -10,7 +10,7 @@ import torch
 from srprune.core.errors import InputError
 from srprune.core.patches import PatchIndex
 from srprune.data.crops import DeviceCrops, HostCrops
-from srprune.data.layout import Ints, in_store, packed
+from srprune.data.layout import Bytes, Ints, Layout, in_store, packed
 from srprune.data.memory import free_memory, free_on
 from srprune.data.unpacked import PackedCrops, fill_unpacked
 from srprune.images.packed_store import PackedStore
@@ -18,6 +18,7 @@ from srprune.images.store import PixelStore
 
 Residency = Literal["device", "host", "disk"]
 Asked = Literal["auto", "device", "host", "disk"]
+PIECE = 1 << 28  # bytes that pass through main memory at a time on their way to a device
 ROOM = 0.5  # share of the free memory that pixels may take; the rest is for the training itself
 
 
@@ -73,11 +74,18 @@ def open_crops(
             return PackedCrops(index, ids, store, scale, side)
         return HostCrops(store.flat, in_store(index, ids, store, scale), side)
     layout = packed(index, ids, scale)
+    if residency == "host":
+        return HostCrops(_filled(layout, store), layout.table, side)
+    flat = torch.empty(layout.num_bytes, dtype=torch.uint8, device=device)
+    for start, piece in layout.pieces(PIECE):  # main memory may be smaller than the GPU's
+        flat[start : start + piece.num_bytes] = torch.from_numpy(_filled(piece, store))
+    return DeviceCrops(flat, layout.table, side)
+
+
+def _filled(layout: Layout, store: PixelStore) -> Bytes:
     flat = np.empty(layout.num_bytes, dtype=np.uint8)
     if isinstance(store, PackedStore):
         fill_unpacked(layout, store, flat)
     else:
         layout.fill(store, flat)
-    if residency == "host":
-        return HostCrops(flat, layout.table, side)
-    return DeviceCrops(flat, layout.table, side, device)
+    return flat

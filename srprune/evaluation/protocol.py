@@ -102,14 +102,24 @@ def to_uint8(values: npt.NDArray[np.floating[Any]]) -> Pixels:
     return rounded
 
 
-def _fitting(hr: Pixels, scale: int) -> Pixels:
-    hr = bicubic.modcrop(hr, scale)
+def check_size(height: int, width: int, scale: int) -> None:
+    """Refuse an HR image that is too small for any protocol; mod-cropped or not.
+
+    Raises:
+        InputError: SSIM has no window in it.
+    """
+    height, width = height // scale * scale, width // scale * scale
     least = SMALLEST + 2 * scale
-    if min(hr.shape[:2]) < least:
+    if min(height, width) < least:
         raise InputError(
-            f"the image has {hr.shape[1]}x{hr.shape[0]} px; at least {least} px a side are needed "
+            f"the image has {width}x{height} px; at least {least} px a side are needed "
             "to measure SSIM"
         )
+
+
+def _fitting(hr: Pixels, scale: int) -> Pixels:
+    hr = bicubic.modcrop(hr, scale)
+    check_size(hr.shape[0], hr.shape[1], scale)
     return hr
 
 

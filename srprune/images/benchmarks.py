@@ -78,6 +78,15 @@ class Benchmark:
     folder: Path
     images: tuple[str, ...]
 
+    def picture(self, image: str) -> Path:
+        """Where a picture that was made of an image goes, below any folder: ``NAME/IMAGE.png``.
+
+        Where ``x.png`` and ``x.jpg`` are among the images, all keep their endings before it.
+        """
+        path = Path(self.name, image)
+        alike = len({Path(each).with_suffix("") for each in self.images}) < len(self.images)
+        return path.with_name(f"{path.name}.png") if alike else path.with_suffix(".png")
+
 
 def photos_folder() -> Path:
     """The folder of the photographs inside scikit-image.

@@ -7,6 +7,8 @@ with floats. Both modules agree to the last digits of the dtype.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -86,14 +88,20 @@ def _resize(x: Tensor, taps: Taps, border: Border) -> Tensor:
     return _resize_dim(_resize_dim(x, 2, taps, border), 3, taps, border)
 
 
+@lru_cache(maxsize=64)  # crops have one size, images many
+def _sources(taps: Taps, length: int, border: Border, device: torch.device) -> Tensor:
+    """What :meth:`Taps.sources` tells, on a device, which need not wait for it in each step."""
+    with torch.inference_mode(False):  # else it would be of no use where gradients are wanted
+        return torch.from_numpy(taps.sources(length, border)).to(device)
+
+
 def _resize_dim(x: Tensor, dim: int, taps: Taps, border: Border) -> Tensor:
     """Resize one dimension: a sum of shifted, weighted slices, in the order of the taps.
 
     A convolution with one channel is slower than these few slices, forwards and backwards, and
     its last digits depend on the batch and the library; those of a sum do not.
     """
-    sources = torch.from_numpy(taps.sources(x.shape[dim], border)).to(x.device)
-    padded = x.index_select(dim, sources)
+    padded = x.index_select(dim, _sources(taps, x.shape[dim], border, x.device))
     reach = taps.stride * (x.shape[dim] // taps.stride - 1)
     phases = []
     for row in taps.weights.tolist():

@@ -23,6 +23,7 @@ from srprune.core.errors import ArtifactError, InputError
 from srprune.core.names import unknown
 from srprune.core.weights import KEY, KIND, read_weights_header
 from srprune.models import MODELS
+from srprune.models.device import memory_errors
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.weight_files import check_finite
@@ -33,19 +34,32 @@ def build(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Dom
 
     Raises:
         UnknownName: no such model, or an argument that it does not have.
-        InputError: a scale or an argument that the model does not support.
+        InputError: a scale or an argument that the model does not support, or arguments that
+            make it larger than main memory.
     """
     kind: type[Network] = MODELS.load(model)
     if scale not in kind.spec.scales:
         raise InputError(f"{model} is built for the scales {kind.spec.scales}, not for {scale}.")
     _check_args(model, kind, args)
     try:
-        network = kind(scale=scale, **args).to(memory_format=torch.channels_last)
+        with memory_errors(f"model_args make {model} too large: lower them."):
+            network = kind(scale=scale, **args).to(memory_format=torch.channels_last)
     except ValueError as error:  # arguments that do not go together
         raise InputError(f"model_args of {model}: {error}.") from error
     return network, Domain(
         args.get("channels", default_of(kind, "channels")), kind.spec.pre_upsampled, scale
     )
+
+
+def outline(model: str, scale: int, args: Mapping[str, Any]) -> tuple[Network, Domain]:
+    """:func:`build` for facts alone: in no time, no memory and no random numbers, without weights.
+
+    Raises:
+        UnknownName: no such model, or an argument that it does not have.
+        InputError: a scale or an argument that the model does not support.
+    """
+    with torch.device("meta"):
+        return build(model, scale, args)
 
 
 def default_of(kind: type[Network], argument: str) -> Any:

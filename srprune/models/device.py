@@ -18,6 +18,7 @@ from srprune.core.errors import InputError
 # what torch says where it has no error of its own: the CPU, MPS, and calls outside its allocator
 NO_ROOM = re.compile(
     "out of memory|not enough memory|can't allocate memory|cublas_status_alloc_failed"
+    "|storage size calculation overflow"  # more bytes than there are numbers for
 )
 
 
@@ -25,10 +26,11 @@ def pick_device(name: str) -> torch.device:
     """``auto`` takes CUDA, else MPS, else the CPU; or name one, such as ``cuda:1``.
 
     TF32 is switched off: scores and measurements agree between devices to 1e-5. On the CPU the
-    allocator is told to keep large blocks.
+    allocator is told to keep large blocks. A GPU becomes the current one of this process: CUDA
+    graphs are captured there, whatever tensors they are of.
 
     Raises:
-        InputError: a device that is not there.
+        InputError: a device that is not there, or one GPU for several processes.
     """
     use_tf32(False)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what deterministic cuBLAS needs
@@ -41,19 +43,48 @@ def pick_device(name: str) -> torch.device:
         name = next(kind for kind, count in counts.items() if count)
     if name == "cuda" and "LOCAL_RANK" in os.environ:  # torchrun: a GPU for each process
         name = f"cuda:{os.environ['LOCAL_RANK']}"
+    elif name.startswith("cuda:") and (several := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > 1:
+        raise InputError(
+            f"device {name} is one GPU, and torchrun started {several} processes here. Give "
+            "--device cuda, which takes a GPU for each."
+        )
     match = re.fullmatch(r"([a-z]+)(?::([0-9]+))?", name)
     if not match or int(match[2] or 0) >= counts.get(match[1], 0):
         found = ", ".join(kind for kind, count in counts.items() if count)
         raise InputError(f"device {name} is not there. Choose: {found}.")
     if match[1] == "cpu":
         _keep_large_blocks()
-    return torch.device(name)
+    device = torch.device(name)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    return device
+
+
+def seed_device(device: torch.device, seed: int) -> None:
+    """Set what layers on a device draw, and what the CPU draws; no other generator is touched."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def use_tf32(on: bool) -> None:
     """Let NVIDIA GPUs round fp32 products to TF32, or not."""
     torch.backends.cuda.matmul.allow_tf32 = on
     torch.backends.cudnn.allow_tf32 = on
+
+
+@contextlib.contextmanager
+def tf32(on: bool) -> Iterator[None]:
+    """Inside, NVIDIA GPUs round fp32 products to TF32, or not; afterwards as they did before."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    use_tf32(on)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,6 +18,32 @@ Precision = Literal["fp32", "bf16", "fp16"]
 REDUCED: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
+def check_planes(name: str, x_BChw: Tensor, planes: Literal[1, 3]) -> None:
+    """Refuse what are not images of the planes that a restorer takes.
+
+    Raises:
+        InputError: the message says what it takes.
+    """
+    if x_BChw.ndim != 4 or x_BChw.shape[1] != planes:
+        what = {1: "Y", 3: "RGB"}[planes]
+        raise InputError(
+            f"{name} was given a tensor of {tuple(x_BChw.shape)}; it restores {what}, "
+            f"(B, {planes}, h, w)."
+        )
+
+
+def check_least(name: str, height: int, width: int, least: int) -> None:
+    """Refuse an LR image with a side below ``least`` px.
+
+    Raises:
+        InputError: the message says what the restorer takes.
+    """
+    if min(height, width) < least:
+        raise InputError(
+            f"the image has {width}x{height} px at LR; {name} takes at least {least} px a side."
+        )
+
+
 class BicubicRestorer:
     """MATLAB's bicubic enlargement: the floor that every network must beat."""
 
@@ -116,18 +142,16 @@ class NetworkRestorer:
 
     def _check(self, x_BChw: Tensor, planes: Literal[1, 3]) -> None:
         """Refuse what the network cannot take."""
-        if x_BChw.ndim != 4 or x_BChw.shape[1] != planes:
-            what = {1: "Y", 3: "RGB"}[planes]
-            raise InputError(
-                f"{self.name} was given a tensor of {tuple(x_BChw.shape)}; it restores {what}, "
-                f"(B, {planes}, h, w)."
-            )
-        height, width = x_BChw.shape[2:]
-        if min(height, width) < self.minimum:
-            raise InputError(
-                f"the image has {width}x{height} px at LR; {self.name} takes at least "
-                f"{self.minimum} px a side."
-            )
+        check_planes(self.name, x_BChw, planes)
+        self.check_size(*x_BChw.shape[2:])
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an LR image that is too small for the network.
+
+        Raises:
+            InputError: a side is shorter than ``minimum``.
+        """
+        check_least(self.name, height, width, self.minimum)
 
 
 class LumaNetworkRestorer(NetworkRestorer):

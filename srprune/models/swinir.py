@@ -94,6 +94,7 @@ class ResidualGroup(nn.Module):
 class SwinIR(Network):
     """SwinIR-M for classical SR."""
 
+    mean_C11: Tensor
     last_layer = "conv_last"
     constants = r".*\.(attn_mask|relative_position_index)"
     spec = ModelSpec(
@@ -141,7 +142,9 @@ class SwinIR(Network):
         planes, total = PLANES[channels], groups * depth
         drops = [DROP_PATH * i / max(1, total - 1) for i in range(total)]
         self.scale = scale
-        self.mean = mean_of(channels)
+        # on the device from the start: a copy in forward cannot be captured as a graph
+        mean = torch.tensor(mean_of(channels))[:, None, None]
+        self.register_buffer("mean_C11", mean, persistent=False)
         self.conv_first = conv3(planes, embed_dim)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(embed_dim)})
         self.layers = nn.Sequential(
@@ -185,13 +188,12 @@ class SwinIR(Network):
     def forward(self, x_BChw: Tensor) -> Tensor:
         """(B, C, h, w) LR in [0, 1], sides of at least 5 px, to (B, C, s*h, s*w)."""
         height, width = x_BChw.shape[-2:]
-        mean = x_BChw.new_tensor(self.mean)[:, None, None]
-        x = F.pad(x_BChw - mean, (0, -width % WINDOW, 0, -height % WINDOW), mode="reflect")
+        x = F.pad(x_BChw - self.mean_C11, (0, -width % WINDOW, 0, -height % WINDOW), mode="reflect")
         shallow = self.conv_first(x)
         deep = self.patch_embed["norm"](shallow.permute(0, 2, 3, 1))
         deep = self.norm(self.layers(deep)).permute(0, 3, 1, 2)
         y = self._tail(shallow + self.conv_after_body(deep))
-        return y[:, :, : self.scale * height, : self.scale * width] + mean
+        return y[:, :, : self.scale * height, : self.scale * width] + self.mean_C11
 
     @classmethod
     def arguments_of(cls, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from srprune.core.progress import Progress, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.core.yaml_file import load
 from srprune.images.grid import check_grid
-from srprune.models.build import build
+from srprune.models.build import outline
 from srprune.models.device import pick_device
 from srprune.reporting.comparison import RunResult
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
@@ -91,7 +91,7 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
     check_grid(run.extract.size, run.extract.stride)
     for config in (pretrain, train[0][2]):
         check_crops(config, run.extract.size)
-    _, domain = build(train[0][2].model, run.scale, train[0][2].model_args)
+    _, domain = outline(train[0][2].model, run.scale, train[0][2].model_args)
     if run.evaluate.protocol == "y@1" and domain.channels != "y":
         raise InputError("evaluate.protocol is y@1, which measures models of Y; the model is RGB.")
     roads = {name: read_road(stage) for name, stage in run.distilled.items()}

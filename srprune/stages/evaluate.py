@@ -10,11 +10,10 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from srprune.core.artifact import atomic_path, digest, write_text
 from srprune.core.config import DynamicConfig
-from srprune.core.errors import ImageError, InputError, LeakError, MissingArtifact, UserError
+from srprune.core.errors import InputError, LeakError, MissingArtifact, UserError
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.results import EvalTable, results_name, scaled
@@ -22,17 +21,18 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
-from srprune.images.tensor import from_uint8
+from srprune.models.device import memory_errors
 from srprune.models.inference import Inference
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text
 from srprune.stages.extract import stored
 from srprune.stages.restorers import WEIGHTS, find_weights, names_a_file, open_restorer, run_names
-from srprune.stages.routing import Recorder, RoutingTable, lr_of, routing_path, write_maps
+from srprune.stages.routing import Recorder, RoutingTable, routing_path, write_maps
 from srprune.wbsr.dynamic import DynamicRestorer
 
 BICUBIC = "bicubic"
 PLAIN = Inference()
+OUT_OF_MEMORY = "Restore images in tiles: give eval --tile N, or a smaller N."
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,24 @@ def find_benchmarks(names: Sequence[str], roots: Sequence[Path]) -> list[Benchma
     return found
 
 
+def own_folders(candidates: Sequence[Candidate], folder: Path | None) -> list[Path | None]:
+    """Where the pictures of each model go: the folder itself; of several models one below it each.
+
+    Raises:
+        InputError: two models would share one.
+    """
+    if folder is None or len(candidates) == 1:
+        return [folder] * len(candidates)
+    names = [candidate.name for candidate in candidates]
+    for one, other in itertools.combinations(names, 2):
+        if one == other:
+            raise InputError(
+                f"two models are called {one}, so {folder} would hold the pictures of one alone. "
+                "Measure them one after the other."
+            )
+    return [folder / name for name in names]
+
+
 def evaluate_model(
     candidate: Candidate,
     benchmarks: Sequence[Benchmark],
@@ -194,6 +212,7 @@ def evaluate_model(
     Raises:
         LeakError: an image is also a training image, and ``allow_leak`` is off.
         ImageError: an image that cannot be decoded.
+        InputError: an image that is too small, or too large for the memory of the device.
     """
     watch = Stopwatch()
     subject = candidate.subject
@@ -213,7 +232,7 @@ def evaluate_model(
         recorder is None or routing.exists()
     )
     if there and measured and save_images is None:
-        if not path.with_suffix(".json").exists():  # killed between the table and its texts
+        if not all(text.exists() for text in _texts(path)):  # killed before they were written
             _write_texts(path, there)
         if recorder and save_maps:
             write_maps(RoutingTable.read(routing), benchmarks, restorer.scale, save_maps)
@@ -232,116 +251,40 @@ def evaluate_model(
         if recorder:
             recorder.add(benchmark.name, name)
         if save_images:
-            target = save_images / benchmark.name / Path(name).with_suffix(".png")
-            with atomic_path(target) as temporary:
+            with atomic_path(save_images / benchmark.picture(name)) as temporary:
                 Image.fromarray(sr).save(temporary, format="PNG")
 
-    rows = evaluate(
-        subject,
-        benchmarks,
-        protocol,
-        device,
-        on_hr=guard,
-        on_sr=restored,
-        progress=progress,
-    )
+    with memory_errors(OUT_OF_MEMORY):
+        rows = evaluate(
+            subject,
+            benchmarks,
+            protocol,
+            device,
+            on_hr=guard,
+            on_sr=restored,
+            progress=progress,
+        )
     if recorder:
         recorder.table().write(routing)
         if save_maps:
             write_maps(recorder.table(), benchmarks, restorer.scale, save_maps)
+    for text in _texts(path):  # of an earlier table: a kill must not leave it beside this one
+        text.unlink(missing_ok=True)
     table = EvalTable.write(path, rows, parents=parents, params=params, made=watch.made())
     _write_texts(path, table)
     return table
 
 
-@dataclass(frozen=True)
-class Gap:
-    """The largest absolute difference between two SR images, of values clipped to [0, 1]."""
-
-    benchmark: str
-    image: str
-    difference: float
-
-
-@dataclass(frozen=True)
-class TilingCheck:
-    """How far SR from tiles is from SR of whole images.
-
-    Attributes:
-        model: its name.
-        scale: 2, 3 or 4.
-        inference: the tiles, with the overlap that the model gets.
-        radius: LR px that the model sees around a pixel; None if that is all, or not known.
-        gaps: one an image.
-    """
-
-    model: str
-    scale: int
-    inference: Inference
-    radius: int | None
-    gaps: tuple[Gap, ...]
-
-    @property
-    def covered(self) -> bool:
-        """True if the overlap reaches as far as the model sees."""
-        overlap, radius = self.inference.overlap, self.radius
-        return overlap is not None and radius is not None and overlap >= radius
-
-
-def check_tiling(
-    candidate: Candidate,
-    benchmarks: Sequence[Benchmark],
-    inference: Inference,
-    *,
-    device: torch.device,
-    progress: Progress = silent,
-) -> TilingCheck:
-    """Restore each image, as RGB, in tiles and as a whole, everything else alike.
-
-    Args:
-        candidate: the model, run plainly.
-        benchmarks: their HR images are shrunk and restored.
-        inference: with a tile.
-        device: where the model is.
-        progress: told after each image.
-
-    Raises:
-        ImageError: an image that cannot be decoded.
-        InputError: bicubic, which is never tiled, or an image that the model cannot take.
-    """
-    restorer = candidate.subject.restorer
-    if not isinstance(restorer, NetworkRestorer):
-        raise InputError(f"{restorer.name} is never tiled: there is nothing to check.")
-    settled = inference.settled(restorer)
-    tiled = settled.wrap(restorer)
-    whole = replace(settled, tile=None, overlap=None).wrap(restorer)
-    images = [(benchmark, name) for benchmark in benchmarks for name in benchmark.images]
-    gaps: list[Gap] = []
-    for benchmark, name in images:
-        path = benchmark.folder / name
-        try:
-            lr_B3hw = _lr_of(path, restorer.scale, device)
-            apart = tiled(lr_B3hw).clamp(0, 1) - whole(lr_B3hw).clamp(0, 1)
-        except ImageError as error:
-            raise ImageError(f"{path} {error}.") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
-        gaps.append(Gap(benchmark.name, name, apart.abs().max().item()))
-        progress("check", len(gaps), len(images), benchmark.title)
-    return TilingCheck(
-        candidate.subject.model, restorer.scale, settled, restorer.radius, tuple(gaps)
-    )
-
-
-def _lr_of(path: Path, scale: int, device: torch.device) -> Tensor:
-    """(1, 3, h, w) LR in [0, 1] of an HR image."""
-    return from_uint8(lr_of(path, scale)[None], device)
+def _texts(path: Path) -> tuple[Path, Path]:
+    """The CSV and the JSON file beside a table."""
+    return path.with_suffix(".csv"), path.with_suffix(".json")
 
 
 def _write_texts(path: Path, table: EvalTable) -> None:
     """The table once more, as CSV and JSON beside it."""
-    write_text(path.with_suffix(".csv"), csv_text(table.rows))
-    write_text(path.with_suffix(".json"), json_text(table.rows, table.header))
+    as_csv, as_json = _texts(path)
+    write_text(as_csv, csv_text(table.rows))
+    write_text(as_json, json_text(table.rows, table.header))
 
 
 def results_path(

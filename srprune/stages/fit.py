@@ -20,12 +20,13 @@ from srprune.core.yaml_file import dump
 from srprune.data.batches import Batches
 from srprune.data.sampler import CropSampler
 from srprune.models.build import build, save_weights
-from srprune.models.device import memory_errors, use_tf32
+from srprune.models.device import memory_errors
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.supernet import Supernet
 from srprune.models.warm_start import WarmStart, warm_start
 from srprune.stages.job import Job, check_batch, check_crops
+from srprune.stages.restorers import WEIGHTS
 from srprune.stages.route import write_gradient_router
 from srprune.stages.training_set import write_active
 from srprune.stages.weighting import MIXTURE, balanced_loss, write_mixture
@@ -37,6 +38,8 @@ from srprune.training.subnets import subnets_of
 
 BEST = "best.safetensors"
 ACTIVE = "coreset.parquet"  # what an adaptive run ended with
+# of an earlier attempt, that a run from its first step on must not be taken to have made
+LEFT_BEHIND = (WEIGHTS, BEST, MIXTURE, ACTIVE, "log.csv", "validation.csv", "adaptive.csv")
 
 
 def fit(
@@ -80,19 +83,19 @@ def fit(
                 "or --restart to begin again."
             )
         check_batch(job, world)
-        check_crops(config, job.pool.index.size)
+        check_crops(config, job.pool.index.size, world)
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-        use_tf32(config.compute.tf32)
-        network, domain, start = initial(job, device)
+        goes_on = not restart and job.checkpoints.load() is not None
+        with memory_errors(OUT_OF_MEMORY):
+            network, domain, start = initial(job, device)
         world.wait()
-        if world.first:
-            if restart:  # only now: a job that is refused keeps what the folder holds
+        if world.first:  # only now: a job that is refused keeps what the folder holds
+            if not goes_on:
                 job.checkpoints.clear()
-                made_before = (job.weights.name, BEST, MIXTURE, ACTIVE)
-                for name in (*made_before, "validation.csv", "adaptive.csv"):
+                for name in LEFT_BEHIND:
                     (job.folder / name).unlink(missing_ok=True)
             write_text(job.folder / "config.yaml", dump(config))
-            if config.balance and not (job.checkpoints.files() and job.mixture.exists()):
+            if config.balance and not (goes_on and job.mixture.exists()):
                 ids, seed = job.reachable_ids, config.seed
                 write_mixture(job.mixture, config.balance, job.pool, ids, domain, seed)
         world.wait()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from srprune.core.artifact import Header, first_difference
 from srprune.core.config import WITHOUT_EFFECT, TrainConfig
@@ -20,9 +21,10 @@ from srprune.core.weights import read_weights_header
 from srprune.data.patches import PatchPool
 from srprune.data.residency import Residency, choose_residency
 from srprune.data.sampler import check_crop
-from srprune.models.build import build
+from srprune.models.build import outline
 from srprune.selection.adaptive import AdaptivePlan
 from srprune.selection.coverage import covered_pixels
+from srprune.stages.restorers import WEIGHTS
 from srprune.stages.weighting import MIXTURE
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
@@ -118,7 +120,7 @@ class Job:
     @property
     def weights(self) -> Path:
         """The file that the run ends with."""
-        return self.folder / "weights.safetensors"
+        return self.folder / WEIGHTS
 
     @property
     def mixture(self) -> Path:
@@ -194,24 +196,31 @@ def check_batch(job: Job, world: World = ALONE) -> None:
         )
 
 
-def check_crops(config: TrainConfig, size: int) -> None:
-    """Refuse crops that patches cannot give, or of which the rim leaves nothing.
+def check_crops(config: TrainConfig, size: int, world: World = ALONE) -> None:
+    """Refuse crops that patches cannot give, or of which rim or batch norm leave nothing.
 
     Args:
         config: the training config.
         size: side of the patches, HR px.
+        world: the processes that share a batch.
 
     Raises:
         InputError: lr_crop is too large or too small.
     """
     check_crop(config.lr_crop, size // config.scale)
-    network, domain = build(config.model, config.scale, config.model_args)
+    network, domain = outline(config.model, config.scale, config.model_args)
     multiple = network.spec.multiple
     if config.lr_crop * (config.scale if domain.pre_upsampled else 1) % multiple:
         below = config.lr_crop // multiple * multiple
         raise InputError(
             f"lr_crop is {config.lr_crop}, but {config.model} works in windows of {multiple} px. "
             f"Choose a multiple, such as {below or multiple}."
+        )
+    part = config.batch // (config.compute.accumulate * world.size)
+    if part == config.lr_crop == 1 and any(isinstance(m, _BatchNorm) for m in network.modules()):
+        raise InputError(
+            f"lr_crop is 1, and so is a part of the batch, but {config.model} has batch norm, "
+            "which needs more than one value. Choose a larger lr_crop, such as 12."
         )
     rim = network.rim + domain.reach if config.skip_rim else 0
     if 2 * rim >= config.lr_crop * config.scale:

@@ -19,9 +19,10 @@ from srprune.core.workspace import Workspace
 from srprune.data.batches import Batches
 from srprune.data.patches import PatchPool
 from srprune.data.sampler import CropSampler
-from srprune.models.build import build
+from srprune.models.build import outline
 from srprune.stages.job import Job
 from srprune.stages.pool import open_pool
+from srprune.stages.restorers import initial_weights
 from srprune.training.backward import inside
 from srprune.training.loop import Validate
 from srprune.training.optimizer import make_optimizer
@@ -41,7 +42,7 @@ def plan_pretraining(
 
     Raises:
         InputError: a config that prunes or weights patches.
-        MissingArtifact: no patch index, or its pixels are gone.
+        MissingArtifact: no patch index, or its pixels are gone; or no weights to start from.
     """
     if config.pruning.ratio != 1:
         raise InputError(
@@ -53,13 +54,15 @@ def plan_pretraining(
             f"sampling is {config.sampling.name}; a scoring model sees all patches alike. Leave it "
             "out."
         )
-    network, _ = build(config.model, config.scale, config.model_args)
+    network, _ = outline(config.model, config.scale, config.model_args)
     make_optimizer(network, config.optimizer, network.last_layer)
     pool = open_pool(workspace, config.scale, progress)
     held_out = held_out_images(pool.index, config.seed)
     ids = np.flatnonzero(~np.isin(pool.index.image_N, held_out))
     folder = workspace.scorer(name or f"{config.model}_x{config.scale}")
-    return Job(folder, config, pool, ids, "pretraining", {"patches": pool.index.fingerprint})
+    init, mark = initial_weights(config, workspace)
+    parents = {"patches": pool.index.fingerprint, **mark}
+    return Job(folder, config, pool, ids, "pretraining", parents, init)
 
 
 def held_out_images(index: PatchIndex, seed: int) -> npt.NDArray[np.int64]:
@@ -91,7 +94,7 @@ def held_out_validation(
     ids = np.flatnonzero(np.isin(pool.index.image_N, held_out_images(pool.index, config.seed)))
     if not len(ids):
         return None
-    network, domain = build(config.model, config.scale, config.model_args)
+    network, domain = outline(config.model, config.scale, config.model_args)
     rim = network.rim + domain.reach
     lr_patch, lr_crop = pool.index.size // config.scale, config.lr_crop
     if lr_crop * config.scale <= 2 * rim:  # crops that are all rim: whole patches instead

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
-from srprune.core.errors import InputError
+from srprune.core.artifact import digest
+from srprune.core.config import TrainConfig
+from srprune.core.errors import InputError, MissingArtifact
 from srprune.core.weights import is_ours
 from srprune.core.workspace import Workspace
 from srprune.models.build import load_weights
@@ -57,6 +59,24 @@ def find_weights(model: str, workspace: Workspace) -> Path | None:
     """
     places = [Path(model), Path(model) / WEIGHTS, workspace.run(model) / WEIGHTS]
     return next((place for place in places if place.is_file()), None)
+
+
+def initial_weights(
+    config: TrainConfig, workspace: Workspace
+) -> tuple[Path | None, dict[str, str]]:
+    """The file that a training starts from, if any, and its digest as a parent of the run.
+
+    Raises:
+        MissingArtifact: there are no such weights.
+    """
+    if config.init.weights is None:
+        return None, {}
+    if found := find_weights(config.init.weights, workspace):
+        return found, {"init": digest(found.read_bytes())}
+    raise MissingArtifact(
+        f"there are no weights '{config.init.weights}' to start from (init.weights): neither a "
+        f"file nor a finished run (there: {run_names(workspace)})."
+    )
 
 
 def run_names(workspace: Workspace) -> str:

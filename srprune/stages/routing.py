@@ -186,11 +186,12 @@ def write_maps(table: RoutingTable, benchmarks: Sequence[Benchmark], scale: int,
     Raises:
         ImageError: an image that cannot be decoded.
     """
-    folders = {each.name: each.folder for each in benchmarks}
+    measured = {each.name: each for each in benchmarks}
     for image in table.images:
-        path = (to / image.benchmark / image.image).with_suffix(".png")
+        benchmark = measured[image.benchmark]
+        path = to / benchmark.picture(image.image)
         path.parent.mkdir(parents=True, exist_ok=True)
-        lr = lr_of(folders[image.benchmark] / image.image, scale)
+        lr = lr_of(benchmark.folder / image.image, scale)
         routing_map(lr, tile_map(table, image), path, title=image.image)
 
 

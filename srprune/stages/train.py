@@ -9,26 +9,28 @@ import numpy as np
 import torch
 from torch import nn
 
-from srprune.core.artifact import digest
 from srprune.core.config import TrainConfig
-from srprune.core.errors import InputError, MissingArtifact
+from srprune.core.errors import ImageError, InputError
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace
+from srprune.evaluation.protocol import check_size
 from srprune.evaluation.run import Subject, evaluate
-from srprune.images.benchmarks import find_benchmark
-from srprune.images.decode import decode
-from srprune.models.build import build, load_weights
-from srprune.models.restorer import restorer_of
+from srprune.images.benchmarks import Benchmark, find_benchmark
+from srprune.images.decode import decode, read_shape
+from srprune.models.build import load_weights, outline
+from srprune.models.device import memory_errors
+from srprune.models.restorer import NetworkRestorer, restorer_of
 from srprune.reporting.curves import write_curves
+from srprune.stages.evaluate import files_of
 from srprune.stages.extract import read_index, stored
 from srprune.stages.job import Job, check_batch, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
-from srprune.stages.restorers import find_weights, run_names
+from srprune.stages.restorers import initial_weights
 from srprune.stages.training_set import training_set
 from srprune.stages.weighting import hes_weights
-from srprune.training.loop import Validate
+from srprune.training.loop import Validation
 from srprune.training.optimizer import make_optimizer
 
 
@@ -58,7 +60,7 @@ def plan_training(
         InputError: settings that do not go together.
         ArtifactMismatch: a core-set or scores of another patch index.
     """
-    network, _ = build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    network, _ = outline(config.model, config.scale, config.model_args)  # a fault here is cheap
     make_optimizer(network, config.optimizer, network.last_layer)
     check_crops(config, read_index(workspace).size)
     pool = open_pool(workspace, config.scale, progress)
@@ -74,18 +76,14 @@ def plan_training(
     if config.sampling:
         weights = hes_weights(config, chosen, pool, workspace, progress)
     run = name or f"{stem}__{chosen.name}__seed{config.seed}"
-    parents = dict(chosen.parents)
-    init = None
-    if config.init.weights is not None:
-        init = _initial_weights(config.init.weights, workspace)
-        parents["init"] = digest(init.read_bytes())
+    init, mark = initial_weights(config, workspace)
     job = Job(
         workspace.run(run),
         config,
         pool,
         chosen.patch_ids,
         chosen.name,
-        parents,
+        {**chosen.parents, **mark},
         init,
         patch_weights=weights,
         adaptive=chosen.adaptive,
@@ -95,40 +93,70 @@ def plan_training(
     return job
 
 
-def _initial_weights(model: str, workspace: Workspace) -> Path:
-    if found := find_weights(model, workspace):
-        return found
-    raise MissingArtifact(
-        f"there are no weights '{model}' to start from (init.weights): neither a file nor a "
-        f"finished run (there: {run_names(workspace)})."
-    )
+VALIDATION_OUT_OF_MEMORY = (
+    "Validation restores whole images: name a benchmark of smaller ones in validation.benchmark, "
+    "or null."
+)
 
 
-def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> Validate | None:
-    """What is measured on the way: PSNR-Y and SSIM-Y (rgb8@1) of the config's benchmark."""
+def validation(config: TrainConfig, roots: list[Path], device: torch.device) -> Validation | None:
+    """What is measured on the way: PSNR-Y and SSIM-Y (rgb8@1) of the config's benchmark.
+
+    Raises:
+        MissingArtifact: the benchmark is not there.
+        ImageError: an image that is none; it shows at once, not when it is to be measured.
+        InputError: an image that is too small, likewise.
+    """
     if config.validation.benchmark is None:
         return None
     benchmark = find_benchmark(config.validation.benchmark, roots)
-    _, domain = build(config.model, config.scale, config.model_args)
+    fresh, domain = outline(config.model, config.scale, config.model_args)
+    _check_sizes(benchmark, restorer_of(config.model, fresh, domain, "not trained"))
 
     def measure(network: nn.Module) -> Mapping[str, float]:
         restorer = restorer_of(config.model, network, domain, "in training")
-        rows = evaluate(Subject(restorer, config.model), [benchmark], "rgb8@1", device)
+        with memory_errors(VALIDATION_OUT_OF_MEMORY):
+            rows = evaluate(Subject(restorer, config.model), [benchmark], "rgb8@1", device)
         return {metric: value for (_, metric), value in benchmark_means(rows).items()}
 
-    return measure
+    return Validation(files_of([benchmark])[benchmark.name], measure)
+
+
+def _check_sizes(benchmark: Benchmark, restorer: NetworkRestorer) -> None:
+    scale = restorer.scale
+    for name in benchmark.images:
+        path = benchmark.folder / name
+        try:
+            height, width = read_shape(path)
+            check_size(height, width, scale)
+            restorer.check_size(height // scale, width // scale)
+        except ImageError as error:
+            raise ImageError(f"{path} {error}.") from error
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
 
 
 def shared_images(job: Job, roots: list[Path]) -> list[str]:
-    """Images of the validation benchmark that the core-set holds too, found by content."""
+    """Images of the validation benchmark that the core-set holds too, found by content.
+
+    Raises:
+        ImageError: an image that cannot be decoded.
+    """
     if job.config.validation.benchmark is None:
         return []
     benchmark = find_benchmark(job.config.validation.benchmark, roots)
     index = job.pool.index
     contents = {index.images[i].content for i in np.unique(index.image_N[job.reachable_ids])}
-    return [
-        name for name in benchmark.images if stored(decode(benchmark.folder / name))[1] in contents
-    ]
+    shared = []
+    for name in benchmark.images:
+        path = benchmark.folder / name
+        try:
+            pixels = decode(path)
+        except ImageError as error:
+            raise ImageError(f"{path} {error}.") from error
+        if stored(pixels)[1] in contents:
+            shared.append(name)
+    return shared
 
 
 def curves(job: Job) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from srprune.core.config import ComputeConfig
+from srprune.core.errors import InputError
 from srprune.core.seeding import hashed
+from srprune.models.device import is_out_of_memory, seed_device
 from srprune.models.network import RandomLayer
 from srprune.models.supernet import Subnet, Supernet
 from srprune.training.distributed import ALONE, World
@@ -84,8 +86,8 @@ class Backward:
         forward: nn.Module = network
         # DDP wants every parameter in every step; a small subnet leaves most of them out
         self._apart = [*self._own, *(network.parameters() if self._supernet else ())]
-        if self._supernet and compute.compile:
-            _let_compile(len(self._supernet.subnets))
+        if compute.compile:
+            _let_compile(len(self._supernet.subnets) if self._supernet else 1)
         if world.size > 1 and not self._supernet:
             if device.type == "cuda":
                 nn.SyncBatchNorm.convert_sync_batchnorm(network)  # has no CPU version
@@ -146,9 +148,7 @@ class Backward:
     def _draw(self, step: int, part: int) -> None:
         """Set what layers draw: a function of the step, the same for all its parts."""
         seed = int(hashed(self._seed, "training.drop", step)) >> 1
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed asks every kind of device
-        if self._device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        seed_device(self._device, seed)
         for layer in self._random:
             layer.part = (part, self._parts)
 
@@ -223,8 +223,35 @@ class _Graph:
         return self._loss.detach().clone()
 
 
+@contextlib.contextmanager
+def compile_errors(compute: ComputeConfig) -> Iterator[None]:
+    """Turn a network that cannot be compiled into one line; torch tries in the first steps.
+
+    Raises:
+        InputError: there is no compiler, or it fails.
+    """
+    failed = torch._dynamo.exc.BackendCompilerFailed if compute.compile else ()  # slow to import
+    try:
+        yield
+    except failed as error:
+        if is_out_of_memory(error):
+            raise
+        lines = (line for line in str(error).splitlines() if not line.endswith("raised:"))
+        raise InputError(
+            f"compute.compile is on, but torch cannot compile here ({next(lines, 'no reason')}). "
+            "Install a C++ compiler, on a GPU Triton, too; or --set compute.compile=false."
+        ) from error
+
+
 def _let_compile(count: int) -> None:
-    """Let one network be compiled so often; beyond its limit, 8, torch runs it uncompiled."""
+    """Let one network be compiled so often; beyond its limit, 8, torch runs it uncompiled.
+
+    What layers drop is drawn by torch's own generators then as without compiling, not by those of
+    the compiled code, which give other numbers for the same seed.
+    """
+    from torch._inductor import config  # slow, and of use here alone
+
+    config.fallback_random = True
     settings = torch._dynamo.config
     settings.cache_size_limit = max(settings.cache_size_limit, count)  # its name since torch 2.0
 

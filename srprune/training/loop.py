@@ -10,6 +10,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,9 +18,10 @@ from torch import Tensor, nn
 
 from srprune.core.errors import Diverged, Stopped
 from srprune.core.progress import Progress, silent
+from srprune.models.device import tf32
 from srprune.models.supernet import Subnet
 from srprune.training.adaptive import ActiveSet
-from srprune.training.backward import Backward, Criterion, Pairs
+from srprune.training.backward import Backward, Criterion, Pairs, compile_errors
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.criterion import Fault, StatefulCriterion
 from srprune.training.distributed import ALONE, World
@@ -37,6 +39,23 @@ SHOWN = 16  # patch ids that a message names
 BatchAt = Callable[[int], Pairs]
 Validate = Callable[[nn.Module], Mapping[str, float]]
 KeepBest = Callable[[nn.Module, int, str, float], None]
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A validation that tells what it measures on: figures of two are never mixed.
+
+    Attributes:
+        of: what, in any words that are others for something else.
+        measure: network -> figures by name.
+    """
+
+    of: str
+    measure: Validate
+
+    def __call__(self, network: nn.Module) -> Mapping[str, float]:
+        """The figures of a network, by name."""
+        return self.measure(network)
 
 
 def train(
@@ -79,7 +98,8 @@ def train(
         last_layer: name of the layer that ``optimizer.last_layer_lr`` is for.
         rim: px at each edge of the output that the loss leaves out.
         validate: network -> figures by name, measured every ``config.validation.every`` steps; the
-            first figure tells which weights are best.
+            first figure tells which weights are best. Where a run goes on with another
+            :class:`Validation`, ``validation.csv`` and the best begin anew.
         keep_best: told network, step, name and value of the figure whenever it is the best so far.
         patches_at: step -> patch ids of its batch, for messages.
         active: chooses on the way, from the losses, which patches the batches are of.
@@ -95,6 +115,7 @@ def train(
         Diverged: the loss or the weights are no longer finite.
         Stopped: ``stopping`` said so.
         ArtifactMismatch: the checkpoint is of another run.
+        InputError: the network shall be compiled, and cannot be.
     """
     optimizer = make_optimizer(network, config.optimizer, last_layer)
     stateful = criterion if isinstance(criterion, StatefulCriterion) else None
@@ -115,9 +136,17 @@ def train(
         subnets_at=subnets_at,
     )
     first, loss_sum, best, spent = 0, 0.0, -math.inf, 0.0
+    of = validate.of if isinstance(validate, Validation) else ""
     if state := checkpoints.load():
         first, loss_sum, best = state["step"], state["loss_sum"], state["best"]
         spent = state.get("seconds", 0.0)
+        was = state.get("validated_on", of)
+        if validate is None:
+            of = was
+        elif of != was:
+            best = -math.inf
+            if world.first:
+                (folder / "validation.csv").unlink(missing_ok=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         backward.scaler.load_state_dict(state["scaler"])
@@ -146,13 +175,15 @@ def train(
                     "scaler": backward.scaler.state_dict(),
                     "loss_sum": watch.sum,
                     "best": best,
+                    "validated_on": of,
                     "seconds": spent + time.perf_counter() - started,
                     **more,
                 },
             )
 
     started, validated = time.perf_counter(), ""
-    with contextlib.closing(log) if log else contextlib.nullcontext():
+    logging = contextlib.closing(log) if log else contextlib.nullcontext()
+    with logging, tf32(config.compute.tf32), compile_errors(config.compute):
         for step in range(first, plan.steps):
             factor = rate(config.schedule, step, plan.steps)
             lr = config.optimizer.lr * factor
@@ -195,7 +226,8 @@ def train(
             if validate_now and world.first:
                 assert validate is not None and log is not None
                 measured.eval()
-                figures = validate(measured)
+                with tf32(False):  # a figure is the same however the step was computed
+                    figures = validate(measured)
                 network.train()
                 log.validation(done, figures)
                 name, value = next(iter(figures.items()))

@@ -16,7 +16,13 @@ from torch import Tensor
 from srprune.core.errors import InputError
 from srprune.core.restorer import LumaRestorer
 from srprune.images import tensor
-from srprune.models.restorer import LumaNetworkRestorer, NetworkRestorer, Precision
+from srprune.models.restorer import (
+    LumaNetworkRestorer,
+    NetworkRestorer,
+    Precision,
+    check_least,
+    check_planes,
+)
 from srprune.wbsr.flops import FlopCount
 from srprune.wbsr.merging import Grid
 from srprune.wbsr.router import Choice, Demand, Flops, Router, check_budget, within_budget
@@ -142,7 +148,7 @@ class DynamicRestorer:
             InputError: not RGB, too small for the networks, or too much for fp16; or a budget
                 that no subnet can meet on an image smaller than a tile.
         """
-        self._check_planes(lr_BChw, 3)
+        check_planes(self.name, lr_BChw, 3)
         return torch.cat([self._restore(lr_Chw[None]) for lr_Chw in lr_BChw])
 
     def _restore(self, lr_1Chw: Tensor) -> Tensor:
@@ -155,7 +161,7 @@ class DynamicRestorer:
     @torch.inference_mode()
     def _luma(self, y_B1hw: Tensor) -> Tensor:
         """Restore Y; the router gets the grey RGB image that has this Y."""
-        self._check_planes(y_B1hw, 1)
+        check_planes(self.name, y_B1hw, 1)
         grey_B3hw = ((255 * y_B1hw - 16) / 219).expand(-1, 3, -1, -1)
         images = zip(grey_B3hw, y_B1hw, strict=True)
         return torch.cat([self._dynamic(rgb[None], y[None]) for rgb, y in images])
@@ -163,7 +169,7 @@ class DynamicRestorer:
     def _dynamic(self, rgb_13hw: Tensor, y_11hw: Tensor | None) -> Tensor:
         """Restore what the networks take: Y where it is given, else RGB."""
         height, width = rgb_13hw.shape[2:]
-        self._check_image(height, width)
+        check_least(self.name, height, width, max(each.minimum for each in self.subnets))
         grid = Grid.of(
             height,
             width,
@@ -226,22 +232,6 @@ class DynamicRestorer:
 
     def _flops_of_tiles(self, height: int, width: int) -> Flops:
         return np.array([count(height, width) for count in self._counts], dtype=np.int64)
-
-    def _check_planes(self, x_BChw: Tensor, planes: int) -> None:
-        if x_BChw.ndim != 4 or x_BChw.shape[1] != planes:
-            what = {1: "Y", 3: "RGB"}[planes]
-            raise InputError(
-                f"{self.name} was given a tensor of {tuple(x_BChw.shape)}; it restores {what}, "
-                f"(B, {planes}, h, w)."
-            )
-
-    def _check_image(self, height: int, width: int) -> None:
-        least = max(subnet.minimum for subnet in self.subnets)
-        if min(height, width) < least:
-            raise InputError(
-                f"the image has {width}x{height} px at LR; {self.name} takes at least {least} px "
-                "a side."
-            )
 
     def _check_overlap(self) -> None:
         if not 0 <= 2 * self.overlap < self.tile:

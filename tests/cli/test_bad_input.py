@@ -596,6 +596,26 @@ def test_a_missing_validation_benchmark_shows_before_training(refused, prepared,
     assert files(prepared / "runs" / "new") == []
 
 
+@pytest.mark.parametrize("spoil", [truncated, text])
+def test_a_validation_image_that_is_damaged_is_named(refused, prepared, tiny, tmp_path, spoil):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(NOISE).save(tmp_path / "mine" / "sound.png")
+    spoil(tmp_path / "mine" / "bad.png")
+    said = refused("train", *tiny.fsrcnn, "--name", "new", "--set", "validation.benchmark=mine")
+    assert said.startswith("mine/bad.png ") and BAD[spoil] in said
+    assert files(prepared / "runs" / "new") == []
+
+
+def test_a_validation_image_that_is_too_small_shows_before_training(
+    refused, prepared, tiny, tmp_path
+):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(NOISE[:15, :15]).save(tmp_path / "mine" / "small.png")
+    said = refused("train", *tiny.fsrcnn, "--name", "new", "--set", "validation.benchmark=mine")
+    assert said.startswith("mine/small.png: the image has 14x14 px; at least 15 px a side are")
+    assert files(prepared / "runs" / "new") == []
+
+
 def test_a_device_that_is_not_there_is_refused(refused, prepared, tiny):
     assert refused(*tiny.train, "--device", "tpu").startswith("device tpu is not there.")
 

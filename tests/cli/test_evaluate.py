@@ -142,3 +142,10 @@ def test_an_image_that_cannot_be_checked_is_named(refused, prepared, mine):
     (mine / "two.png").write_bytes(b"no image")
     said = refused("eval", "--benchmark", "mine", "--tile", "20", "--check-tiling")
     assert said.startswith("mine/two.png ")
+
+
+def test_images_of_several_models_stand_in_folders_of_their_own(cli, tiny, mine, tmp_path):
+    cli("eval", "bicubic", tiny.run, "--benchmark", "mine", "--save-images", "sr")
+    found = {path.relative_to(tmp_path / "sr").as_posix() for path in tmp_path.glob("sr/*/*/*")}
+    models = ("bicubic_x2", tiny.run)
+    assert found == {f"{model}/mine/{name}.png" for model in models for name in ("one", "two")}

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from srprune.core.errors import InputError, UnknownName
@@ -302,6 +303,22 @@ def test_the_memory_format_changes_nothing(model: str, channels_last: bool) -> N
         wanted = network.eval()(x)
         found = network.to(memory_format=kind)(x.contiguous(memory_format=kind))
     assert torch.allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+class NoHostConstants(TorchDispatchMode):
+    """Refuses tensors of Python numbers: on a GPU each is a copy that no graph can capture."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func.overloadpacket not in (torch.ops.aten.lift_fresh, torch.ops.aten.lift), func
+        return func(*args, **(kwargs or {}))
+
+
+@every_model
+def test_forward_makes_no_tensor_of_python_numbers(model: str) -> None:
+    network, domain = tiny(model)
+    x = domain.input(rgb(2)[1])
+    with NoHostConstants():
+        network.train()(x)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

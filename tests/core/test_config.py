@@ -237,6 +237,7 @@ def test_what_goes_together_survives_a_dump(text: str) -> None:
         ("batch=0", "batch is 0; it must be at least 1"),
         ("batch=1.5", "batch is 1.5; it must be a whole number"),
         ("seed=-1", "seed is -1; it must be at least 0"),
+        ("seed=99999999999999999999", "seed is 99999999999999999999; it must be at least 0 and at"),
         ("budget.epochs=0", "budget.epochs is 0; it must be greater than 0"),
         ("budget={epochs: .inf}", "budget.epochs is inf; it must be a finite number"),
         ("optimizer.lr=.inf", "optimizer.lr is inf; it must be a finite number"),

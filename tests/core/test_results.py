@@ -42,8 +42,8 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_columns_are_as_documented(tmp_path: Path) -> None:
     table = write(tmp_path / "e", ROWS)
-    assert pq.read_table(tmp_path / "e").to_pylist() == table.as_dicts()
-    assert list(table.as_dicts()[0]) == [
+    assert pq.read_table(tmp_path / "e").to_pylist() == [asdict(row) for row in table.rows]
+    assert list(asdict(ROW)) == [
         *("model", "train_set", "seed", "scale", "benchmark"),
         *("image", "metric", "value", "protocol"),
     ]

@@ -30,7 +30,7 @@ def on(name: str) -> Callable[[Pixels, RowTable, int], Cut]:
     device = torch.device(name)
 
     def place(flat: Pixels, table: RowTable, side: int) -> Cut:
-        crops = DeviceCrops(flat, table, side, device)
+        crops = DeviceCrops(torch.from_numpy(flat).to(device), table, side)
 
         def cut(*picks: Any) -> Pixels:
             result = crops.cut(*(torch.from_numpy(each).to(device) for each in picks))

@@ -172,6 +172,20 @@ def test_every_covered_px_matters(path: Path) -> None:
     np.testing.assert_array_equal(filled(FLUSH, stored(path, others)), 255 - before)
 
 
+@settings(deadline=None)
+@given(cases(), st.integers(0, 20_000))
+def test_pieces_are_the_whole_and_as_small_as_images_let_them(
+    path: Path, case: Case, most: int
+) -> None:
+    store, parts = stored(path, case.images()), list[Pixels]()
+    for start, piece in packed(case.index, case.ids, case.scale).pieces(most):
+        assert start == sum(len(part) for part in parts)
+        assert piece.num_bytes <= most or len({block.image for block in piece.blocks}) == 1
+        parts.append(np.empty(piece.num_bytes, dtype=np.uint8))
+        piece.fill(store, parts[-1])
+    np.testing.assert_array_equal(np.concatenate(parts), filled(case, store))
+
+
 def test_two_patches_by_example() -> None:
     """Patches of 24 px at (0, 0) and (12, 12): bands of 12 rows, 24, 36 and 24 px wide."""
     case = Case([(36, 36)], 24, 12, [0, 3], 1)

@@ -123,6 +123,22 @@ def cut(crops: HostCrops | DeviceCrops, picks: np.ndarray) -> np.ndarray:
     return pixels
 
 
+def test_pixels_for_a_device_pass_through_a_small_buffer(
+    index: PatchIndex, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def empty(shape: int, dtype: Any) -> np.ndarray:
+        made.append(shape)
+        return np.zeros(shape, dtype)
+
+    monkeypatch.setattr("srprune.data.residency.PIECE", 3 * 48 * 36)
+    monkeypatch.setattr("srprune.data.residency.np.empty", empty)
+    store, ids = PixelStore(path, SHAPES, [0, 3 * 48 * 36]), np.arange(len(index))
+    open_crops(index, ids, store, 1, SIDE, "device", CPU)
+    assert made == [3 * 48 * 36, 3 * 36 * 60]
+
+
 @pytest.mark.parametrize(
     ("residency", "kind"), [("device", DeviceCrops), ("host", HostCrops), ("disk", HostCrops)]
 )

@@ -291,6 +291,7 @@ def test_a_trained_autoencoder_is_not_trained_again(workspace: Workspace) -> Non
         ArtifactMismatch, match=r"belongs to another .*asked\.seed 0 there, 1 asked"
     ):
         finetune(other, device=CPU, resume=True)
+    assert "seed: 0" in (job.folder / "config.yaml").read_text()
     whole = path.read_bytes()
     path.write_bytes(whole[:-4] + bytes(4))
     with pytest.raises(ArtifactError, match=r"does not match its fingerprint .* --restart"):

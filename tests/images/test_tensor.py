@@ -50,6 +50,19 @@ def test_resizing_equals_numpy(name: str, scale: int, border: str, steps: tuple[
 
 
 @pytest.mark.parametrize("name", RESIZES)
+def test_indices_go_to_the_device_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they came there without gradients, and are wanted with them."""
+    resize = getattr(tensor, name)
+    with torch.inference_mode():
+        expected = resize(batch(1, 1, 26, 34), 2)
+    monkeypatch.delattr("torch.from_numpy")
+    x = torch.tensor(np.random.default_rng(7).random((1, 1, 26, 34))).requires_grad_()
+    found = resize(x, 2)
+    found.sum().backward()
+    assert torch.equal(found, expected) and x.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("name", RESIZES)
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("border", BORDERS)
 def test_resizing_gradient(name: str, scale: int, border: str) -> None:

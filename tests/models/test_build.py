@@ -14,11 +14,13 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from srprune.core.artifact import FORMAT  # noqa: E402
-from srprune.core.errors import ArtifactError, MissingArtifact  # noqa: E402
+from srprune.core.errors import ArtifactError, InputError, MissingArtifact  # noqa: E402
 from srprune.core.weights import read_weights_header  # noqa: E402
+from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import (  # noqa: E402
     build,
     load_weights,
+    outline,
     parameter_count,
     save_weights,
 )
@@ -145,3 +147,21 @@ def test_header_without_the_network_is_foreign(path: Path, missing: str) -> None
     rewrite(path, {"srprune": json.dumps(header)})
     with pytest.raises(ArtifactError, match="does not say what it holds"):
         load_weights(path)
+
+
+@pytest.mark.parametrize("features", [200_000, 1 << 62])
+def test_a_network_larger_than_memory_is_one_line(features: int) -> None:
+    with pytest.raises(InputError, match=r"not enough memory\. model_args make edsr_baseline"):
+        build("edsr_baseline", 2, {"features": features})
+
+
+@pytest.mark.parametrize("model", list(MODELS))
+def test_an_outline_has_the_facts_of_the_network_and_no_weights(model: str) -> None:
+    before = torch.get_rng_state()
+    args = dict(MODELS.load(model).spec.tiny)
+    network, domain = outline(model, 2, args)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(tensor.is_meta for tensor in network.state_dict().values())
+    whole, same = build(model, 2, args)
+    assert (network.rim, network.spec, domain) == (whole.rim, whole.spec, same)
+    assert parameter_count(network) == parameter_count(whole)

@@ -192,7 +192,7 @@ def test_without_a_choice_it_is_a_run_on_a_random_core_set(plan: Plan) -> None:
         assert equal(tensors(plan()), tensors(control))
         assert active(plan()) == control.patch_ids.tolist()
     state = {"network", "average", "optimizer", "scaler", "loss_sum", "best", "seconds"}
-    state |= {"identity", "step"}
+    state |= {"identity", "step", "validated_on"}
     for job, more in ((control, set[str]()), (plan(), {"active"})):
         with pytest.raises(Killed):
             fit(job, device=CPU, restart=True, progress=kill_at(8))

@@ -12,7 +12,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from srprune.core import errors  # noqa: E402
-from srprune.core.config import ExtractConfig, TrainConfig  # noqa: E402
+from srprune.core.config import BudgetConfig, ExtractConfig, TrainConfig  # noqa: E402
 from srprune.core.errors import ArtifactMismatch, InputError  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.core.yaml_file import load  # noqa: E402
@@ -20,8 +20,9 @@ from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import load_weights  # noqa: E402
 from srprune.stages.extract import ImageSource, extract  # noqa: E402
 from srprune.stages.fit import fit, open_batches  # noqa: E402
-from srprune.stages.job import Job, check_batch  # noqa: E402
+from srprune.stages.job import Job, check_batch, check_crops  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
+from srprune.stages.train import validation  # noqa: E402
 from srprune.training.distributed import ALONE, World  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -184,8 +185,10 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(plan: Plan, step: 
 def test_interrupted_run_of_another_config_is_not_resumed(plan: Plan) -> None:
     with pytest.raises(Stopped):
         fit(plan(), device=CPU, progress=stop_at(5))
+    before = {path.name: path.read_bytes() for path in plan().folder.glob("*.*")}
     with pytest.raises(ArtifactMismatch, match=r"another run: config\.seed 0 there, 1 asked"):
         fit(plan(seed=1), device=CPU, resume=True, progress=never)
+    assert before == {path.name: path.read_bytes() for path in plan().folder.glob("*.*")}
     fit(plan(checkpoints={"every": 3}), device=CPU, resume=True)
 
 
@@ -210,6 +213,20 @@ def test_restart_throws_away_what_is_there(plan: Plan, interrupted: bool) -> Non
     )
     assert seen == list(range(1, STEPS + 1))
     assert load_weights(plan().weights)[2].params["seed"] == 1
+
+
+def test_what_an_attempt_without_a_checkpoint_left_is_not_taken_for_this_runs(plan: Plan) -> None:
+    every = {"checkpoints": {"every": 6}, "validation": {"benchmark": None, "every": 2}}
+    with pytest.raises(Stopped):
+        fit(plan(**every), device=CPU, validate=lambda network: {"psnr": 9.0}, progress=stop_at(5))
+    left = plan().folder
+    assert {"best.safetensors", "validation.csv"} <= set(files(plan()))
+    (left / "adaptive.csv").touch()
+    for resume in (False, True):
+        fit(plan(**every), device=CPU, resume=resume)
+        assert files(plan()) == ["config.yaml", "log.csv", "tensorboard", "weights.safetensors"]
+        plan().weights.unlink()
+        (left / "best.safetensors").touch()
 
 
 def test_restart_with_a_fault_keeps_what_is_there(plan: Plan) -> None:
@@ -275,12 +292,41 @@ def test_told_to_stop_a_run_saves_and_goes_on_bit_for_bit(plan: Plan) -> None:
     assert fit(plan(), device=CPU, resume=True).fingerprint == header.fingerprint
 
 
+def test_tf32_is_for_the_steps_and_neither_for_validation_nor_for_what_follows(plan: Plan) -> None:
+    matmul = torch.backends.cuda.matmul
+    seen: dict[str, set[bool]] = {"step": set(), "validation": set()}
+
+    def look(where: str) -> dict[str, float]:
+        seen[where].add(matmul.allow_tf32)
+        return {"psnr": 1.0}
+
+    fit(
+        plan(compute={"tf32": True}, validation={"benchmark": None, "every": 3}),
+        device=CPU,
+        validate=lambda network: look("validation"),
+        progress=lambda *told: look("step") and None,
+    )
+    assert seen == {"step": {True}, "validation": {False}}
+    assert not matmul.allow_tf32
+
+
 def test_no_memory_says_which_knob_to_turn(plan: Plan) -> None:
     def progress(label: str, done: int, total: int, note: str = "") -> None:
         torch.empty(1 << 60, dtype=torch.uint8)
 
     with pytest.raises(InputError, match=r"not enough memory\. Raise compute\.accumulate"):
         fit(plan(), device=CPU, progress=progress)
+
+
+def test_a_validation_without_room_does_not_blame_the_training() -> None:
+    class TooLarge(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 5 GiB.")
+
+    measure = validation(TrainConfig(model="fsrcnn", budget=BudgetConfig(steps=1)), [], CPU)
+    assert measure is not None
+    with pytest.raises(InputError, match=r"not enough memory\. Validation restores whole images"):
+        measure(TooLarge())
 
 
 def test_warm_start_begins_from_the_weights_of_another_run(plan: Plan, tmp_path: Path) -> None:
@@ -317,6 +363,17 @@ def test_crop_that_is_all_rim_names_the_least_that_is_not(plan: Plan) -> None:
     with pytest.raises(InputError, match="at least 11"):
         fit(plan(skip_rim=True, lr_crop=10), device=CPU, progress=never)
     fit(plan(skip_rim=True, lr_crop=11), device=CPU)
+
+
+def test_batch_norm_of_a_single_value_is_refused(plan: Plan) -> None:
+    single = {"model": "srresnet", "model_args": dict(MODELS.load("srresnet").spec.tiny)}
+    for parts in (1, 2):
+        job = plan(**single, lr_crop=1, batch=parts, compute={"accumulate": parts})
+        with pytest.raises(InputError, match=r"lr_crop is 1, .* srresnet has batch norm"):
+            fit(job, device=CPU, progress=never)
+    with pytest.raises(InputError, match="has batch norm"):
+        check_crops(plan(**single, lr_crop=1, batch=2).config, 48, World(0, 2, 2))
+    fit(plan(**single, lr_crop=1, batch=2), device=CPU)
 
 
 def test_skip_rim_changes_what_is_learned(plan: Plan) -> None:

@@ -115,6 +115,21 @@ def test_a_job_trains_on_all_other_patches_for_the_steps_of_all(workspace: Works
     assert plan_pretraining(settings, workspace, name="mine").folder == workspace.scorer("mine")
 
 
+def test_a_scoring_model_begins_from_the_weights_that_are_named(workspace: Workspace) -> None:
+    first = plan_pretraining(config(), workspace)
+    assert first.init is None and "init" not in first.parents
+    fit(first, device=CPU)
+    still = {"optimizer": {"lr": 1e-12}, "init": {"weights": str(first.weights)}}
+    job = plan_pretraining(config(**still), workspace, name="second")
+    assert job.parents["init"] != job.parents["patches"]
+    header = fit(job, device=CPU)
+    assert "tensors from" in header.made["init"]
+    before, after = (load_weights(each.weights)[0].state_dict() for each in (first, job))
+    assert all(torch.allclose(before[name], after[name]) for name in before)
+    with pytest.raises(MissingArtifact, match=r"no weights 'none' to start from \(init\.weights"):
+        plan_pretraining(config(init={"weights": "none"}), workspace)
+
+
 def test_pixels_of_held_out_images_change_no_weight(images: Path, tmp_path: Path) -> None:
     weights = []
     for name in ("first", "second"):

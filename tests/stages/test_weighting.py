@@ -110,6 +110,15 @@ def test_only_patches_of_the_core_set_have_a_class(plan: Plan, workspace: Worksp
     assert np.array_equal(np.flatnonzero(classes_of(workspace).labels_N >= 0), job.patch_ids)
 
 
+def test_classes_that_are_there_are_not_written_again(plan: Plan, workspace: Workspace) -> None:
+    """By the other processes of torchrun, which plan when the first one has."""
+    plan(sampling={"classes": 3})
+    (path,) = (workspace.root / "groups").glob("*.parquet")
+    before = path.stat().st_mtime_ns, path.stat().st_ino
+    plan(sampling={"classes": 3})
+    assert (path.stat().st_mtime_ns, path.stat().st_ino) == before
+
+
 def test_an_interrupted_run_draws_as_if_nothing_had_happened(plan: Plan) -> None:
     def killed(label: str, done: int, total: int, note: str = "") -> None:
         if done == 8:

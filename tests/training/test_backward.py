@@ -14,10 +14,11 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from srprune.core.config import ComputeConfig  # noqa: E402
+from srprune.core.errors import InputError  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
-from srprune.training.backward import DTYPES, Backward, inside  # noqa: E402
+from srprune.training.backward import DTYPES, Backward, compile_errors, inside  # noqa: E402
 from srprune.training.losses import BY_CROP, LOSSES  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -484,3 +485,44 @@ def test_a_compiled_step_is_that_of_the_network_as_it_is() -> None:
     assert value == pytest.approx(eager_loss, rel=1e-5)
     assert difference(found, eager) < 1e-5
     assert list(network.state_dict()) == names
+
+
+class Noisy(nn.Module):  # type: ignore[misc]
+    """Multiplies by noise; on a GPU compiling would replace what drops paths, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Any) -> Any:
+        return self.weight * x * torch.rand_like(x)
+
+
+@pytest.mark.skipif(not any(map(shutil.which, COMPILERS)), reason="needs a C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses what is old
+def test_a_compiled_step_draws_what_it_draws_as_it_is() -> None:
+    pair = torch.rand(16, 1, 8, 8), torch.zeros(16, 1, 8, 8)
+    losses = []
+    for on in (False, True):
+        compute = ComputeConfig(compile=on)
+        backward = Backward(Noisy(), LOSSES["mse"], rim=0, compute=compute, device=CPU)
+        losses.append([backward(number, [pair]).item() for number in range(4)])
+    assert len(set(losses[0])) == 4
+    assert losses[1] == pytest.approx(losses[0])
+
+
+def test_what_cannot_be_compiled_is_one_line_that_says_what_to_do() -> None:
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    def fail() -> None:
+        raise BackendCompilerFailed(fail, RuntimeError("no working C++ compiler found"), None)
+
+    with (
+        pytest.raises(
+            InputError, match=r"\(.*no working C\+\+ compiler.*\)\. Install .*compile=false"
+        ),
+        compile_errors(ComputeConfig(compile=True)),
+    ):
+        fail()
+    with pytest.raises(BackendCompilerFailed), compile_errors(ComputeConfig()):
+        fail()

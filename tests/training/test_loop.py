@@ -23,7 +23,7 @@ from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
 from srprune.training.checkpoints import Checkpoints  # noqa: E402
 from srprune.training.ema import MovingAverage  # noqa: E402
-from srprune.training.loop import LOG_EVERY, train  # noqa: E402
+from srprune.training.loop import LOG_EVERY, Validation, train  # noqa: E402
 from srprune.training.losses import LOSSES  # noqa: E402
 from srprune.training.plan import StepPlan  # noqa: E402
 
@@ -524,6 +524,36 @@ def test_the_best_is_told_when_it_is_measured_and_survives_an_interruption(tmp_p
     told.clear()
     go(stop=None)
     assert told == [(6, "psnr", 26.0)]
+
+
+def test_figures_of_another_benchmark_begin_anew(tmp_path: Path) -> None:
+    """Whatever was killed when; what was not measured in between has not changed."""
+    settings = config(validation={"every": 1}, checkpoints={"every": 1})
+    best: list[float] = []
+
+    def go(validate: Any, stop: int | None) -> None:
+        def keep_best(measured: Any, done: int, name: str, value: float) -> None:
+            best.append(value)
+
+        try:
+            run(srcnn(), tmp_path, 6, settings=settings, stop=stop, validate=validate,
+                keep_best=keep_best)  # fmt: skip
+        except Killed:
+            assert stop
+
+    def logged() -> list[tuple[str, str]]:
+        return [(row["step"], row["psnr"][:4]) for row in rows(tmp_path / "validation.csv")]
+
+    first, second = (
+        Validation(name, lambda _, v=v: {"psnr": v}) for name, v in (("a", 30.0), ("b", 20.0))
+    )
+    go(first, stop=1)
+    go(None, stop=3)
+    go(first, stop=4)
+    assert best == [30.0] and logged() == [("1", "30.0"), ("4", "30.0")]
+    go(second, stop=5)
+    go(second, stop=None)
+    assert best == [30.0, 20.0] and logged() == [("5", "20.0"), ("6", "20.0")]
 
 
 def test_a_figure_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from srprune.distill.latents import Latents, SmallAutoencoder, latents_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
 from srprune.images.tensor import from_uint8, round_uint8
-from srprune.models.device import memory_errors, use_tf32
+from srprune.models.device import memory_errors
 from srprune.reporting.sample_grid import write_grid
 from srprune.stages.distill.autoencoder import AutoencoderFiles, train_autoencoder
 from srprune.stages.distill.batches import WindowBatches
@@ -82,14 +82,14 @@ def finetune(
                 "--restart to begin again."
             )
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-        use_tf32(job.config.compute.tf32)
+        goes_on = begun and not restart
+        before_s = _spent_s(job) if world.first and goes_on else 0.0  # refuses another's, too
         world.wait()
         if world.first:
-            if restart:
+            if not goes_on:
                 _clear(job)
             write_text(job.folder / "config.yaml", dump(job.config))
         world.wait()
-        before_s = _spent_s(job) if world.first else 0.0
         with memory_errors(OUT_OF_MEMORY):
             parts = _train(job, device, world, stopping, progress)
         if world.first:
