@@ -12,7 +12,7 @@ from srprune.core.config import WITHOUT_EFFECT, PruningConfig, TrainConfig
 from srprune.core.errors import InputError, MissingArtifact
 from srprune.core.patches import PatchIndex
 from srprune.core.workspace import Workspace
-from srprune.models.build import build
+from srprune.models.build import outline
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.selection.rule import FEATURES, Rule, portion
@@ -162,7 +162,7 @@ def plan_search(
         MissingArtifact: no patches, or scores that need a scoring model and are not there.
     """
     space = space or Space()
-    network, _ = build(config.model, config.scale, config.model_args)  # a fault here is cheap
+    network, _ = outline(config.model, config.scale, config.model_args)  # a fault here is cheap
     make_optimizer(network, config.optimizer, network.last_layer)
     rules = [_rule(each) for each in space.rules]
     rungs = rung_steps(steps, space.shares)
