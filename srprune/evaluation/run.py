@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
-from srprune.core.errors import ImageError, InputError
 from srprune.core.progress import Progress, silent
 from srprune.core.restorer import Restorer
 from srprune.core.results import EvalRow
 from srprune.evaluation.protocol import PROTOCOLS, Pixels
 from srprune.images.benchmarks import Benchmark
-from srprune.images.decode import decode
+from srprune.images.decode import decode, naming
 
 OnImage = Callable[[Benchmark, str, Pixels], None]
 
@@ -67,16 +66,12 @@ def evaluate(
     for benchmark in benchmarks:
         for name in benchmark.images:
             path = benchmark.folder / name
-            try:
+            with naming(path):
                 hr = decode(path)
-            except ImageError as error:
-                raise ImageError(f"{path} {error}.") from error
             if on_hr:
                 on_hr(benchmark, name, hr)
-            try:
+            with naming(path):
                 figures = measure(restorer, hr, device)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from error
             if on_sr:
                 on_sr(benchmark, name, figures.sr)
             rows += [

@@ -22,11 +22,13 @@ WebP, BMP and TIFF are read; nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
 import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +172,17 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
         except Exception as error:
             raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
     return np.ascontiguousarray(pixels)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put the path of an image before what is wrong with it, which is raised inside without it."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{path} {error}.") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def decode_rgb(path: Path) -> npt.NDArray[np.uint8]:

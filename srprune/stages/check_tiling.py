@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from srprune.core.errors import ImageError, InputError
+from srprune.core.errors import InputError
 from srprune.core.progress import Progress, silent
 from srprune.images.benchmarks import Benchmark
+from srprune.images.decode import naming
 from srprune.images.tensor import from_uint8
 from srprune.models.device import memory_errors
 from srprune.models.inference import Inference
@@ -88,14 +89,10 @@ def check_tiling(
     gaps: list[Gap] = []
     for benchmark, name in images:
         path = benchmark.folder / name
-        try:
+        with naming(path):
             lr_B3hw = _lr_of(path, restorer.scale, device)
             with memory_errors(OUT_OF_MEMORY):
                 apart = tiled(lr_B3hw).clamp(0, 1) - whole(lr_B3hw).clamp(0, 1)
-        except ImageError as error:
-            raise ImageError(f"{path} {error}.") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
         gaps.append(Gap(benchmark.name, name, apart.abs().max().item()))
         progress("check", len(gaps), len(images), benchmark.title)
     return TilingCheck(

@@ -14,7 +14,7 @@ from srprune.core.seeding import hashed
 from srprune.data.patches import Ids, PatchPool, Pixels
 from srprune.images.benchmarks import Benchmark
 from srprune.images.bicubic import downscale
-from srprune.images.decode import decode
+from srprune.images.decode import decode, naming
 from srprune.stages.extract import stored
 
 BATCH = 64  # tiles at a time
@@ -108,10 +108,8 @@ def folder_tiles(
     tiles: list[tuple[Pixels, Pixels]] = []
     for name in images.images:
         path = images.folder / name
-        try:
+        with naming(path):
             hr_HWC, content = stored(decode(path))
-        except ImageError as error:
-            raise ImageError(f"{path} {error}.") from error
         if content in known:
             raise LeakError(
                 f"{path} is also a training image ({known[content]}, the same pixels). Give other "

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from srprune.core.config import TrainConfig
-from srprune.core.errors import ImageError, InputError
+from srprune.core.errors import InputError
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace
 from srprune.evaluation.protocol import check_size
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import Benchmark, find_benchmark
-from srprune.images.decode import decode, read_shape
+from srprune.images.decode import decode, naming, read_shape
 from srprune.models.build import load_weights, outline
 from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
@@ -126,14 +126,10 @@ def _check_sizes(benchmark: Benchmark, restorer: NetworkRestorer) -> None:
     scale = restorer.scale
     for name in benchmark.images:
         path = benchmark.folder / name
-        try:
+        with naming(path):
             height, width = read_shape(path)
             check_size(height, width, scale)
             restorer.check_size(height // scale, width // scale)
-        except ImageError as error:
-            raise ImageError(f"{path} {error}.") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
 
 
 def shared_images(job: Job, roots: list[Path]) -> list[str]:
@@ -150,10 +146,8 @@ def shared_images(job: Job, roots: list[Path]) -> list[str]:
     shared = []
     for name in benchmark.images:
         path = benchmark.folder / name
-        try:
+        with naming(path):
             pixels = decode(path)
-        except ImageError as error:
-            raise ImageError(f"{path} {error}.") from error
         if stored(pixels)[1] in contents:
             shared.append(name)
     return shared
