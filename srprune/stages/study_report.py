@@ -74,7 +74,9 @@ def findings(
     observations = [_observe(cell, workspace, tables) for cell in plan.cells]
     if not any(each.counts for each in observations):
         told = zip(plan.cells, observations, strict=True)
-        if gone := [f"{cell.label}: {each.diverged}" for cell, each in told if each.diverged]:
+        if gone := [
+            f"{cell.label}: {each.diverged.rstrip('.')}" for cell, each in told if each.diverged
+        ]:
             raise InputError(
                 f"no run of {plan.name} that is finished found its way, so there is nothing to "
                 f"report: {first_of(gone)}. Change the training, such as optimizer.lr."
