@@ -21,7 +21,7 @@ from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.logs import column, lost
 from srprune.stages.routing import lr_of, read_routing, tile_map
-from srprune.stages.study_plan import Plan, first_of
+from srprune.stages.study_plan import Plan, first_of, status
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
 from srprune.studies.record import Record
@@ -81,9 +81,7 @@ def findings(
                 f"no run of {plan.name} that is finished found its way, so there is nothing to "
                 f"report: {first_of(gone)}. Change the training, such as optimizer.lr."
             )
-        raise MissingArtifact(
-            f"no cell of {plan.name} is finished. Run 'srprune study' on it first."
-        )
+        raise MissingArtifact(_nothing(plan, workspace, benchmarks))
     axes = {axis: tuple(levels) for axis, levels in study.axes.items()}
     rows = summarise(
         observations,
@@ -127,6 +125,19 @@ def findings(
         ),
         apart=tuple(axis for axis in axes if axis not in (study.compare, *alike)),
         tiles=_tiles(plan, tables, benchmarks),
+    )
+
+
+def _nothing(plan: Plan, workspace: Workspace, benchmarks: Sequence[Benchmark]) -> str:
+    """Why there is nothing to report."""
+    trained = status(plan, workspace).count("trained")
+    if not trained:
+        return f"no cell of {plan.name} is finished. Run 'srprune study' on it first."
+    names = ", ".join(each.title for each in benchmarks)
+    return (
+        f"no cell of {plan.name} is finished: {trained} {'is' if trained == 1 else 'are'} trained, "
+        f"but none is measured by {plan.study.evaluate.protocol} on {names}. Run 'srprune study' "
+        "on it, which measures them."
     )
 
 

@@ -221,6 +221,12 @@ def test_results_of_other_images_are_refused(finished, refused, tmp_path):
     assert "on other files than those of" in said
 
 
+def test_results_of_another_protocol_are_not_taken_for_ours(finished, refused, tmp_path):
+    write(tmp_path, seeds=[0], evaluate={"benchmarks": ["held"], "protocol": "y@1"})
+    said = refused("study", "report", "s.yaml")
+    assert "3 are trained, but none is measured by y@1 on held" in said
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
