@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="as many images at most")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="a file a subnet")
     parser.add_argument("--scale", type=int, default=2, help="of random weights")
-    parser.add_argument("--tile", type=int, help="LR px; 64, 48, 32 at x2, x3, x4")
+    parser.add_argument("--tile", type=int, help="LR px; 64 at x2, 48 at x3 and x4")
     parser.add_argument("--overlap", type=int, default=OVERLAP, help="LR px")
     parser.add_argument("--budgets", type=float, nargs="*", default=[0.8, 0.66, 0.5])
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")

@@ -23,7 +23,7 @@ from srprune.core.workspace import Workspace
 @click.option(
     "--tile",
     type=click.IntRange(min=1),
-    help="Side of a tile, LR px. [default: 64 at x2, 48 at x3, 32 at x4]",
+    help="Side of a tile, LR px. [default: 64 at x2, 48 at x3 and x4]",
 )
 @click.option(
     "--num-tiles",

@@ -369,7 +369,7 @@ class DynamicConfig(Strict):
     """Share of the FLOPs of the largest subnet that an image may cost; null leaves the choice to
     the router."""
     tile: Positive | None = None
-    """Side, LR px; null: that of the router's tiles, by default 64 at x2, 48 at x3, 32 at x4."""
+    """Side, LR px; null: that of the router's tiles, by default 64 at x2, 48 at x3 and x4."""
     overlap: Annotated[int, Field(ge=0)] | None = None
     """Of neighbouring tiles, LR px; null: 4."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

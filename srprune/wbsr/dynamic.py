@@ -27,7 +27,7 @@ from srprune.wbsr.flops import FlopCount
 from srprune.wbsr.merging import Grid
 from srprune.wbsr.router import Choice, Demand, Flops, Router, check_budget, within_budget
 
-TILES = {2: 64, 3: 48, 4: 32}  # side by scale, LR px; docs/adr/0016-readings-of-wbsr.md
+TILES = {2: 64, 3: 48, 4: 48}  # side by scale, LR px; docs/adr/0016-readings-of-wbsr.md
 OVERLAP = 4  # LR px, as in ClassSR's options: tiles of 32 begin every 28
 # LR px of a batch of tiles. On CPUs 4 tiles of 64 or 16 of 32 are as fast a px as the untiled
 # image, one alone is up to a third slower; elsewhere as many as an image of a megapixel
@@ -245,7 +245,7 @@ def check_tile(subnets: Sequence[NetworkRestorer], tile: int) -> None:
     """Refuse tiles that do not fit the networks.
 
     A tile may be smaller than the receptive field of large subnets (71 px of the published
-    MSRResNet, whose tiles have 32 at x4): their outermost layers see little. Below that of the
+    MSRResNet, whose tiles have 48 at x4): their outermost layers see little. Below that of the
     smallest, no pixel of a tile would be what it is untiled.
 
     Args:
