@@ -48,7 +48,7 @@ def write_advice(
 
 
 def read_advice(path: Path, parents: Mapping[str, str], params: Mapping[str, Any]) -> Facts | None:
-    """The finished advice; None where there is none.
+    """The finished advice; None where there is none, or one of the same search with fewer seeds.
 
     Raises:
         ArtifactError: it is damaged.
@@ -72,6 +72,9 @@ def read_advice(path: Path, parents: Mapping[str, str], params: Mapping[str, Any
         raise ArtifactError(f"{path} was changed after it was made. Delete it.")
     there = {**header.params, "parents": header.parents}
     here = {**params, "parents": dict(parents)}
+    begun = len(there.get("seeds", []))
+    if begun < len(here["seeds"]) and there == {**here, "seeds": here["seeds"][:begun]}:
+        return None  # its runs stand, and the search goes on to the seeds that are new
     if there != here:
         raise ArtifactMismatch(
             f"{path} is the advice of another search ({first_difference(there, here)}). Give "

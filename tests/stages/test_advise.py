@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,27 @@ def test_every_rung_has_the_full_set_and_the_last_one_its_seeds(advised: Any) ->
     assert facts["cost"]["steps"] == 4 * 5 + 8 * len(last["runs"])
     assert any("rung of 4 steps: 5 runs, 1 core-set goes on" in line for line in said)
     assert facts["bicubic"] > 10
+
+
+def test_more_seeds_go_on_from_what_is_there(advised: Any, tmp_path: Path) -> None:
+    workspace, _, _ = advised
+    shutil.copytree(workspace.root, tmp_path / "workspace")
+    grown = Workspace(tmp_path / "workspace")
+
+    def weights() -> dict[str, int]:
+        runs = plan(grown).folder / "runs"
+        return {
+            run.name: (run / "weights.safetensors").stat().st_mtime_ns for run in runs.iterdir()
+        }
+
+    before = weights()
+    more = run(plan(grown, replace(SMALL, num_seeds=3)))
+    assert more["rungs"][1]["seeds"] == [1, 2, 3]
+    new = weights()
+    assert before.items() < new.items()
+    assert {name.split("__")[-1] for name in new.keys() - before.keys()} == {"seed3"}
+    with pytest.raises(ArtifactMismatch, match="another search"):
+        run(plan(grown))  # fewer than are there
 
 
 def test_no_run_sees_a_held_out_patch_or_a_benchmark(advised: Any) -> None:
