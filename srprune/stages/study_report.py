@@ -24,8 +24,9 @@ from srprune.stages.routing import lr_of, read_routing, tile_map
 from srprune.stages.study_plan import Plan, first_of, status
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
+from srprune.studies.observation import Observation, expected
 from srprune.studies.record import Record
-from srprune.studies.summary import Observation, contrasts, summarise
+from srprune.studies.summary import contrasts, summarise
 
 
 def report_study(
@@ -87,7 +88,6 @@ def findings(
         observations,
         axes=axes,
         compare=study.compare,
-        controls=_axes_of(study, "pruning."),
         margin_db=study.margin_db,
     )
     index = read_index(workspace)
@@ -215,16 +215,8 @@ class _Tables:
 
 def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     """One run as it is."""
-    run, pruning = workspace.run(cell.name), cell.config.pruning
-    seen = Observation(
-        levels=cell.levels,
-        seed=cell.seed,
-        rule=cell.rule,
-        ratio=pruning.ratio,
-        offset=pruning.offset,
-        score=cell.score,
-        scale=cell.config.scale,
-    )
+    run = workspace.run(cell.name)
+    seen = expected(cell)
     record = Record.read(run)
     if record is None or record.state == "stopped":
         return seen

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from srprune.core.errors import ConfigError, InputError, MissingArtifact, UnknownName
 from srprune.studies.config import _merged, read_study
 from srprune.studies.grid import cells_of
+from srprune.studies.observation import expected
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
 STUDY = {
@@ -215,8 +216,8 @@ def test_an_axis_without_a_level_is_a_fault(write):
 def control(cell):
     """What a row has in common with the random core-set beside it."""
     pruning = cell.config.pruning
-    own = cell.config.model, cell.config.scale
-    return *own, pruning.ratio, pruning.step_matching, cell.config.budget.steps
+    recipe = expected(cell).recipe
+    return recipe, pruning.ratio, pruning.step_matching, cell.config.budget.steps
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
