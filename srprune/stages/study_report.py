@@ -91,7 +91,6 @@ def findings(
         margin_db=study.margin_db,
     )
     index = read_index(workspace)
-    alike = _axes_of(study, "pruning.", "budget.", "steps", "seeds")
     told = zip(plan.cells, observations, strict=True)
     runs = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
     records = [record for record in runs.values() if record]
@@ -123,7 +122,7 @@ def findings(
             pairs=study.contrasts,
             margin_db=study.margin_db,
         ),
-        apart=tuple(axis for axis in axes if axis not in (study.compare, *alike)),
+        apart=_axes_apart(study),
         tiles=_tiles(plan, tables, benchmarks),
     )
 
@@ -278,14 +277,15 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], res
     )
 
 
-def _axes_of(study: StudyConfig, *keys: str) -> list[str]:
-    """Axes beside the compared one all of whose keys begin with one of these."""
-    return [
+def _axes_apart(study: StudyConfig) -> tuple[str, ...]:
+    """Axes beside the compared one whose levels change more than core-set and budget."""
+    alike = ("pruning.", "budget.", "steps", "seeds")
+    return tuple(
         axis
         for axis, levels in study.axes.items()
         if axis != study.compare
-        and all(key.startswith(keys) for level in levels.values() for key in level)
-    ]
+        and not all(key.startswith(alike) for level in levels.values() for key in level)
+    )
 
 
 def _beside_the_paper(rows: Sequence[Row], plan: Plan) -> tuple[Row, ...]:

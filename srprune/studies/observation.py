@@ -35,6 +35,7 @@ class Observation:
         cost: of the run; None where it is not finished.
         curve: (step, PSNR-Y in dB) on the validation benchmark.
         diverged: why it is in no mean; None where nothing is wrong.
+        settings: of the rule, in words, such as ``bound 0.5``.
     """
 
     levels: Mapping[str, str]
@@ -49,6 +50,7 @@ class Observation:
     cost: Cost | None = None
     curve: Curve = ()
     diverged: str | None = None
+    settings: str = ""
 
     @property
     def counts(self) -> bool:
@@ -73,6 +75,7 @@ def expected(cell: Cell) -> Observation:
         score=cell.score,
         scale=cell.config.scale,
         recipe=_recipe(cell),
+        settings=", ".join(f"{name} {value}" for name, value in pruning.args.items()),
     )
 
 

@@ -224,6 +224,7 @@ class _Group:
             ratio=self.first.ratio,
             offset=self.first.offset,
             score=self.first.score,
+            settings=self.first.settings,
             scale=self.first.scale,
             cost=_mean_cost(self.costs) if self.costs else None,
             seeds=tuple(self.finished),
@@ -316,14 +317,14 @@ def _check_figures(runs: Sequence[Observation]) -> None:
 
 
 def _experiment(run: Observation) -> tuple[object, ...]:
-    return run.rule, run.ratio, run.offset, run.score, run.scale, run.recipe
+    return run.rule, run.settings, run.ratio, run.offset, run.score, run.scale, run.recipe
 
 
 def _mixed(one: Observation, other: Observation) -> InputError:
     return InputError(
         f"'{one.label}' and '{other.label}' are not the same experiment: they differ in rule, "
-        "ratio, offset, score, scale, steps or recipe. Was the study edited in between? Run it "
-        "anew in another folder."
+        "settings, ratio, offset, score, scale, steps or recipe. Was the study edited in between? "
+        "Run it anew in another folder."
     )
 
 
