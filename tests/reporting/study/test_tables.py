@@ -317,6 +317,30 @@ def test_where_a_verdict_speaks_against_the_paper_it_is_said(
         assert "des50 minus full on BSD100 is +0.21 dB there" in told[1]
 
 
+@pytest.mark.parametrize(
+    ("verdict", "mean", "count"),
+    [(Verdict.BETTER, 0.1, "1 as the paper"), (Verdict.WORSE, -0.1, "1 otherwise")],
+)
+def test_a_question_asked_beforehand_is_held_against_the_paper(
+    findings: Findings, verdict: Verdict, mean: float, count: str
+) -> None:
+    full, des50, des25 = (find(findings, "fsrcnn", name) for name in ("full", "des50", "des25"))
+    found = judged(des50, verdict, mean).findings["bsd100", "psnr_y"].to_baseline
+    assert found is not None
+    key = ("bsd100", "psnr_y")
+    bare = replace(full, findings={k: replace(f, paper=None) for k, f in full.findings.items()})
+    asked = Contrast("?", {"network": "fsrcnn"}, "des25", "des50", {key: found})
+    unprinted = Contrast("!", {"network": "fsrcnn"}, "des25", "full", {key: found})
+    told = agreement(replace(findings, rows=(bare, des50, des25), contrasts=(asked, unprinted)))
+    assert told[0] == (
+        "The paper prints 1 difference between the two sides of a question asked beforehand that "
+        f"this study measures: by our verdicts, {count}."
+    )
+    assert len(told) == 1 + ("otherwise" in count)
+    if "otherwise" in count:
+        assert "network fsrcnn: des25 minus des50 on BSD100 is +0.05 dB there" in told[1]
+
+
 def test_what_was_asked_beforehand_has_a_table_a_sentence_and_lines_of_csv(
     findings: Findings,
 ) -> None:
