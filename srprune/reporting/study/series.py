@@ -126,6 +126,16 @@ def sweeps(findings: Findings, name: str) -> list[Panel]:
 
 def grids(findings: Findings) -> list[Grid]:
     """Rules whose core-sets are trained at several steps and ratios; gaps are allowed."""
+    return [
+        grid
+        for grid in as_long(findings)
+        if min(len(grid.steps), len(grid.ratios)) > 1
+        and 2 * len(grid.rows) > len(grid.steps) * len(grid.ratios)
+    ]
+
+
+def as_long(findings: Findings) -> list[Grid]:
+    """Rules whose core-sets are trained as long as the full set, at however many steps."""
     rows = [
         (row, subject)
         for row, subject in _subjects(findings)
@@ -142,15 +152,9 @@ def grids(findings: Findings) -> list[Grid]:
         for rule, found in _lines(members, _place).items()
     }
     labels = _labels([rule for _, rule in cells], "ratio")
-    found = [
+    return [
         Grid(", ".join(filter(None, [context, labels[rule]])), rows)
         for (context, rule), rows in cells.items()
-    ]
-    return [
-        grid
-        for grid in found
-        if min(len(grid.steps), len(grid.ratios)) > 1
-        and 2 * len(grid.rows) > len(grid.steps) * len(grid.ratios)
     ]
 
 
