@@ -244,7 +244,7 @@ def costs(findings: Findings) -> Table:
     visited = any(cost.num_visited is not None for cost in finished)
     joules = any(cost.joules is not None for cost in finished)
     dynamic = any(cost.flops_share is not None for cost in finished)
-    names = ["patches", "MB", "steps", *["visited"] * visited, "seconds", *["kJ"] * joules]
+    names = ["patches", *["visited"] * visited, "MB", "steps", "seconds", *["kJ"] * joules]
     distilled = any(cost.set_s is not None for cost in finished)
     names += ["FLOPs", "ms"] * dynamic + ["set, s"] * distilled
     blocks = []
@@ -253,10 +253,10 @@ def costs(findings: Findings) -> Table:
         for row in rows:
             if (cost := row.cost) is None:
                 continue
-            texts = [f"{cost.num_patches:,}", f"{cost.num_bytes / 1e6:,.1f}", f"{cost.steps:,}"]
+            texts = [f"{cost.num_patches:,}"]
             if visited:
                 texts.append(NONE if cost.num_visited is None else f"{cost.num_visited:,}")
-            texts.append(f"{cost.seconds:,.1f}")
+            texts += [f"{cost.num_bytes / 1e6:,.1f}", f"{cost.steps:,}", f"{cost.seconds:,.1f}"]
             if joules:
                 texts.append(NONE if cost.joules is None else f"{cost.joules / 1e3:,.1f}")
             if dynamic:
@@ -269,8 +269,9 @@ def costs(findings: Findings) -> Table:
         if lines:
             blocks.append(Block(title, tuple(lines)))
     note = (
-        "A seed's mean. MB: uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
-        + ("; visited: patches drawn at least once" if visited else "")
+        "A seed's mean. Patches: that have to be there"
+        + ("; visited: those of them that were drawn at least once" if visited else "")
+        + "; MB: their uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
         + ("; kJ: as the processor or its driver counts" if joules else "")
         + ("; set: seconds to synthesise it, once for all seeds" if distilled else "")
         + (

@@ -199,6 +199,15 @@ def test_intervals_over_images_stand_in_a_table_of_their_own(findings: Findings)
     assert len(named(findings, "images-psnr_y").notes) == 1
 
 
+def test_patches_that_were_visited_stand_beside_those_that_are_there(findings: Findings) -> None:
+    row = find(findings, "fsrcnn", "des50")
+    assert row.cost is not None
+    told = changed(findings, row, cost=replace(row.cost, num_patches=2000, num_visited=1234))
+    table = named(told, "cost")
+    assert [column.name for column in table.columns[1:3]] == ["patches", "visited"]
+    assert line(table, "network fsrcnn", "des50")[1:3] == ["2,000", "1,234"]
+
+
 def test_without_paper_control_or_runs_there_are_no_such_tables(
     offsets: Findings, nothing_yet: Findings
 ) -> None:
