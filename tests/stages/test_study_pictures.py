@@ -70,9 +70,9 @@ PICTURES = {
     "offset_sweep": "psnr_ratio psnr_offset learning_curves gains cost",
     "ratio_sweep": "psnr_ratio learning_curves gains cost",
     "scorer_transfer": "psnr_ratio learning_curves gains cost",
-    "table1_bsd100_x2": "psnr_ratio psnr_steps gains cost",
-    "table2_sobel": "gains cost",
-    "table3_swinir": "psnr_offset gains cost",
+    "table1_bsd100_x2": "psnr_ratio psnr_steps learning_curves gains cost",
+    "table2_sobel": "learning_curves gains cost",
+    "table3_swinir": "psnr_offset learning_curves gains cost",
     "wbsr": "learning_curves gains cost",
     "wbsr_dynamic": "learning_curves gains",  # its costs are FLOPs, in the table
 }

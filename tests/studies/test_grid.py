@@ -230,6 +230,9 @@ def test_the_studies_that_come_along_hold_with_every_budget(file, budget):
     random = {control(cell) for cell in made if cell.rule == "random"}
     for cell in made:  # the control, where anything is cut
         assert cell.rule == "full" or control(cell) in random, cell.label
+        # another benchmark, if missing, would be found out when the first cell is to be trained
+        there = ("photos", *study.evaluate.benchmarks)
+        assert cell.config.validation.benchmark in there, cell.label
     if budget == "smoke":
         assert study.images == "photos"
         assert sum({cell.name: cell.config.budget.steps or 0 for cell in made}.values()) < 1000
