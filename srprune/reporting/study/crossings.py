@@ -57,15 +57,13 @@ def _told(points: Points) -> str:
         )
     if not (ahead or behind):
         return f"no difference up to {points[-1][0]:,} steps"
-    side, sure = ("ahead", better[-1:]) if ahead else ("behind", worse[:1])
-    which = "last" if ahead else "first"
-    return (
-        f"no crossing up to {points[-1][0]:,} steps: {side} throughout ({which} {_decided(sure)})"
-    )
+    sure = _decided(better[-1:], "last ") if ahead else _decided(worse[:1], "first ")
+    side = "ahead" if ahead else "behind"
+    return f"no crossing up to {points[-1][0]:,} steps: {side} throughout ({sure})"
 
 
-def _decided(at: Sequence[int]) -> str:
-    return f"decided at {at[0]:,}" if at else "decided at none"
+def _decided(at: Sequence[int], which: str = "") -> str:
+    return f"{which}decided at {at[0]:,}" if at else "nowhere decided"
 
 
 def _name(rows: Sequence[Row], findings: Findings) -> str:

@@ -40,8 +40,8 @@ def curve(budget: Findings, *told: tuple[float, Verdict]) -> Findings:
         ),
         (
             [(0.2, BETTER), (-0.1, UNDECIDED), (0.1, UNDECIDED), (-0.2, UNDECIDED)],
-            "last ahead at 20,000 steps (decided at 1,000) and first behind at 5,000 (decided at "
-            "none)",
+            "last ahead at 20,000 steps (decided at 1,000) and first behind at 5,000 (nowhere "
+            "decided)",
         ),
         (
             [(0.2, BETTER), (0.2, BETTER), (0.1, UNDECIDED), (0.0, Verdict.EQUIVALENT)],
