@@ -128,6 +128,7 @@ class Row:
         findings: by benchmark and metric; empty where no seed is finished.
         curve: (step, PSNR-Y in dB) on the validation benchmark, means over seeds.
         gains: (benchmark, image) to the mean difference of PSNR-Y to the baseline, dB.
+        settings: of the rule, in words, such as ``bound 0.5``; empty for those it has by default.
     """
 
     levels: Mapping[str, str]
@@ -143,6 +144,7 @@ class Row:
     findings: Mapping[Key, Finding]
     curve: tuple[tuple[int, float], ...] = ()
     gains: Mapping[Key, float] | None = None
+    settings: str = ""
 
 
 @dataclass(frozen=True)

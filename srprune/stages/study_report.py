@@ -24,8 +24,9 @@ from srprune.stages.routing import lr_of, read_routing, tile_map
 from srprune.stages.study_plan import Plan, first_of, status
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
+from srprune.studies.observation import Observation, expected
 from srprune.studies.record import Record
-from srprune.studies.summary import Observation, contrasts, summarise
+from srprune.studies.summary import contrasts, summarise
 
 
 def report_study(
@@ -87,11 +88,9 @@ def findings(
         observations,
         axes=axes,
         compare=study.compare,
-        controls=_axes_of(study, "pruning."),
         margin_db=study.margin_db,
     )
     index = read_index(workspace)
-    alike = _axes_of(study, "pruning.", "budget.", "steps", "seeds")
     told = zip(plan.cells, observations, strict=True)
     runs = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
     records = [record for record in runs.values() if record]
@@ -123,7 +122,7 @@ def findings(
             pairs=study.contrasts,
             margin_db=study.margin_db,
         ),
-        apart=tuple(axis for axis in axes if axis not in (study.compare, *alike)),
+        apart=_axes_apart(study),
         tiles=_tiles(plan, tables, benchmarks),
     )
 
@@ -215,16 +214,8 @@ class _Tables:
 
 def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     """One run as it is."""
-    run, pruning = workspace.run(cell.name), cell.config.pruning
-    seen = Observation(
-        levels=cell.levels,
-        seed=cell.seed,
-        rule=cell.rule,
-        ratio=pruning.ratio,
-        offset=pruning.offset,
-        score=cell.score,
-        scale=cell.config.scale,
-    )
+    run = workspace.run(cell.name)
+    seen = expected(cell)
     record = Record.read(run)
     if record is None or record.state == "stopped":
         return seen
@@ -286,14 +277,15 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], res
     )
 
 
-def _axes_of(study: StudyConfig, *keys: str) -> list[str]:
-    """Axes beside the compared one all of whose keys begin with one of these."""
-    return [
+def _axes_apart(study: StudyConfig) -> tuple[str, ...]:
+    """Axes beside the compared one whose levels change more than core-set and budget."""
+    alike = ("pruning.", "budget.", "steps", "seeds")
+    return tuple(
         axis
         for axis, levels in study.axes.items()
         if axis != study.compare
-        and all(key.startswith(keys) for level in levels.values() for key in level)
-    ]
+        and not all(key.startswith(alike) for level in levels.values() for key in level)
+    )
 
 
 def _beside_the_paper(rows: Sequence[Row], plan: Plan) -> tuple[Row, ...]:

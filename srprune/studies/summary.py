@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -15,59 +14,19 @@ import numpy.typing as npt
 from srprune.core.errors import InputError
 from srprune.core.estimate import estimate
 from srprune.core.findings import Contrast, Cost, Difference, Diverged, Finding, Key, Row
-from srprune.core.results import METRICS, EvalRow
+from srprune.core.results import METRICS
 from srprune.studies.bootstrap import DRAWS
+from srprune.studies.grid import FULL
+from srprune.studies.observation import Curve, Observation
 from srprune.studies.statistics import difference, paired
 from srprune.studies.verdicts import decided
 
 PSNR = METRICS[0]
-RANDOM, FULL = "random", "full"
+RANDOM = "random"
 
 Floats = npt.NDArray[np.float64]
-Curve = tuple[tuple[int, float], ...]
 Levels = tuple[str, ...]
 K = TypeVar("K")
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One run of a study, whether it is finished, lost, or still to come.
-
-    Attributes:
-        levels: axis to level.
-        seed: of the run.
-        rule: of the core-set; ``full`` for the full set.
-        ratio: share of N that is kept.
-        offset: share of N that is skipped.
-        score: name of the score table; empty for rules that need none.
-        scale: 2, 3 or 4.
-        rows: what was measured; empty where the run is not finished.
-        cost: of the run; None where it is not finished.
-        curve: (step, PSNR-Y in dB) on the validation benchmark.
-        diverged: why it is in no mean; None where nothing is wrong.
-    """
-
-    levels: Mapping[str, str]
-    seed: int
-    rule: str
-    ratio: float
-    offset: float
-    score: str
-    scale: int
-    rows: tuple[EvalRow, ...] = ()
-    cost: Cost | None = None
-    curve: Curve = ()
-    diverged: str | None = None
-
-    @property
-    def counts(self) -> bool:
-        """True if it is finished and sound."""
-        return bool(self.rows) and self.diverged is None
-
-    @property
-    def label(self) -> str:
-        """For people: ``fsrcnn, des50, seed 3``."""
-        return ", ".join([*self.levels.values(), f"seed {self.seed}"])
 
 
 def summarise(
@@ -75,24 +34,21 @@ def summarise(
     *,
     axes: Mapping[str, Sequence[str]],
     compare: str,
-    controls: Collection[str] = (),
     margin_db: float = 0.05,
     draws: int = DRAWS,
 ) -> tuple[Row, ...]:
     """Group runs into rows, one a combination of levels, and compare the rows.
 
     A row is compared with that of the first level of ``compare``, all other levels equal, and with
-    its control: the core-set of the rule ``random`` of the same ratio, scale and steps, all other
-    levels equal but those of ``compare`` and ``controls``. Differences are taken seed by seed, over
-    the seeds that both rows have. All differences of one metric to baselines, over all rows and
-    benchmarks, are one table for Holm's correction; those to controls are another.
+    its control: the core-set of the rule ``random`` of the same ratio, scale and steps that trains
+    the same network by the same recipe, whichever its levels are. Differences are taken seed by
+    seed, over the seeds that both rows have. All differences of one metric to baselines, over all
+    rows and benchmarks, are one table for Holm's correction; those to controls are another.
 
     Args:
         observations: all runs of the study, those that are still to come included.
         axes: axis to its levels, in order.
         compare: the axis whose first level is the baseline of the others.
-        controls: other axes that only choose the core-set, such as the offset; a row and its
-            control may differ in them.
         margin_db: differences of PSNR-Y within it count as equivalent. For SSIM-Y there is no
             margin, so no difference of it is called equivalent.
         draws: of the bootstrap.
@@ -112,7 +68,7 @@ def summarise(
         first = (*levels[:place], axes[compare][0], *levels[place + 1 :])
         if first != levels and first in groups:
             baselines[levels] = groups[first]
-        if control := _control(group, groups.values(), {compare, *controls}):
+        if control := _control(group, groups.values()):
             rivals[levels] = control
     to_baseline, to_control = (
         _compared(
@@ -268,6 +224,7 @@ class _Group:
             ratio=self.first.ratio,
             offset=self.first.offset,
             score=self.first.score,
+            settings=self.first.settings,
             scale=self.first.scale,
             cost=_mean_cost(self.costs) if self.costs else None,
             seeds=tuple(self.finished),
@@ -294,7 +251,7 @@ class _Group:
         return gains
 
 
-def _control(own: _Group, groups: Iterable[_Group], free: Collection[str]) -> _Group | None:
+def _control(own: _Group, groups: Iterable[_Group]) -> _Group | None:
     """The random core-set to set beside a row; of several, one of the same offset if there is."""
     if own.first.rule in (RANDOM, FULL) or own.steps is None:
         return None
@@ -303,10 +260,7 @@ def _control(own: _Group, groups: Iterable[_Group], free: Collection[str]) -> _G
         for other in groups
         if other.first.rule == RANDOM
         and (other.first.ratio, other.first.scale) == (own.first.ratio, own.first.scale)
-        and other.steps == own.steps
-        and all(
-            other.first.levels[a] == own.first.levels[a] for a in own.first.levels if a not in free
-        )
+        and (other.steps, other.first.recipe) == (own.steps, own.first.recipe)
     ]
     return min(fitting, key=lambda other: other.first.offset != own.first.offset, default=None)
 
@@ -363,14 +317,14 @@ def _check_figures(runs: Sequence[Observation]) -> None:
 
 
 def _experiment(run: Observation) -> tuple[object, ...]:
-    return run.rule, run.ratio, run.offset, run.score, run.scale
+    return run.rule, run.settings, run.ratio, run.offset, run.score, run.scale, run.recipe
 
 
 def _mixed(one: Observation, other: Observation) -> InputError:
     return InputError(
         f"'{one.label}' and '{other.label}' are not the same experiment: they differ in rule, "
-        "ratio, offset, score, scale or steps. Was the study edited in between? Run it anew in "
-        "another folder."
+        "settings, ratio, offset, score, scale, steps or recipe. Was the study edited in between? "
+        "Run it anew in another folder."
     )
 
 

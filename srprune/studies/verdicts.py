@@ -14,7 +14,9 @@ import numpy.typing as npt
 from srprune.core.estimate import Estimate
 from srprune.core.findings import MOST_SEEDS, Difference, Verdict
 
-ALPHA = 0.05  # chance, over the whole table, of one verdict or more that is wrong
+# Chance, over all tests of one kind in a table, that any of their verdicts is wrong. The t-tests
+# are one kind and the equivalence tests another, so over both it is at most twice as large.
+ALPHA = 0.05
 POWER = 0.8  # chance that so many seeds decide, if the truth is what was seen
 LEVELS = 2_000  # of the integral of a chance over the spread that may be seen
 

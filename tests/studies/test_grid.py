@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from srprune.core.errors import ConfigError, InputError, MissingArtifact, UnknownName
 from srprune.studies.config import _merged, read_study
 from srprune.studies.grid import cells_of
+from srprune.studies.observation import expected
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
 STUDY = {
@@ -215,8 +216,8 @@ def test_an_axis_without_a_level_is_a_fault(write):
 def control(cell):
     """What a row has in common with the random core-set beside it."""
     pruning = cell.config.pruning
-    own = cell.config.model, cell.config.scale
-    return *own, pruning.ratio, pruning.step_matching, cell.config.budget.steps
+    recipe = expected(cell).recipe
+    return recipe, pruning.ratio, pruning.step_matching, cell.config.budget.steps
 
 
 @pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
@@ -229,6 +230,9 @@ def test_the_studies_that_come_along_hold_with_every_budget(file, budget):
     random = {control(cell) for cell in made if cell.rule == "random"}
     for cell in made:  # the control, where anything is cut
         assert cell.rule == "full" or control(cell) in random, cell.label
+        # another benchmark, if missing, would be found out when the first cell is to be trained
+        there = ("photos", *study.evaluate.benchmarks)
+        assert cell.config.validation.benchmark in there, cell.label
     if budget == "smoke":
         assert study.images == "photos"
         assert sum({cell.name: cell.config.budget.steps or 0 for cell in made}.values()) < 1000

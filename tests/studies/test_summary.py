@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from srprune.core.errors import InputError
 from srprune.core.findings import Cost, Diverged, Row, Verdict
 from srprune.core.results import EvalRow
+from srprune.studies.observation import Observation
 from srprune.studies.statistics import difference
-from srprune.studies.summary import Observation, contrasts, summarise
+from srprune.studies.summary import contrasts, summarise
 from srprune.studies.verdicts import holm
 
 # Level of the axis "set": rule, ratio, offset, and the mean gain over the full set in dB.
@@ -54,7 +55,7 @@ def run(model: str, name: str, seed: int, **changes: Any) -> Observation:
     )
     levels = {"model": model, "set": name}
     score = "mse" if rule in ("des", "asc") else ""
-    own = Observation(levels, seed, rule, ratio, offset, score, 2, rows, COST)
+    own = Observation(levels, seed, rule, ratio, offset, score, 2, model, rows, COST)
     return replace(own, **changes)
 
 
@@ -268,16 +269,30 @@ def test_a_control_may_differ_in_axes_that_only_choose_the_core_set():
     axes = {"rule": ("des", "random"), "offset": ("0", "0.05", "0.1")}
     runs = shifted("des", "0.05", gain=0.3) + shifted("random", "0", gain=0.1)
     args: dict[str, Any] = {"axes": axes, "compare": "rule"}
-    assert control_of(runs, ("des", "0.05"), **args) is None
-    found = control_of(runs, ("des", "0.05"), **args, controls=("offset",))
-    assert found == pytest.approx(0.2)
+    assert control_of(runs, ("des", "0.05"), **args) == pytest.approx(0.2)
     # of several, the one of the same offset
     runs += shifted("random", "0.05", gain=0.25)
-    found = control_of(runs, ("des", "0.05"), **args, controls=("offset",))
-    assert found == pytest.approx(0.05)
+    assert control_of(runs, ("des", "0.05"), **args) == pytest.approx(0.05)
     # and never one of another ratio
     runs = shifted("des", "0.05", gain=0.3) + shifted("random", "0.05", ratio=0.25)
-    assert control_of(runs, ("des", "0.05"), **args, controls=("offset",)) is None
+    assert control_of(runs, ("des", "0.05"), **args) is None
+
+
+@pytest.mark.parametrize("compare", AXES)
+def test_a_control_is_of_the_same_network_whatever_is_compared(compare):
+    gains = [
+        own - other
+        for own, other in zip(
+            means("idn", "des50", "set5"), means("idn", "random50", "set5"), strict=True
+        )
+    ]
+    runs = all_runs()
+    for n, each in enumerate(runs):  # a network that is far better, so that a mix would show
+        far = 5.0 * (each.levels["model"] == "idn")
+        rows = tuple(replace(row, value=row.value + far) for row in each.rows)
+        runs[n] = replace(each, rows=rows)
+    found = control_of(runs, ("idn", "des50"), compare=compare)
+    assert found == pytest.approx(np.mean(gains))
 
 
 # Costs, curves, infinite figures
@@ -396,6 +411,7 @@ def test_a_seed_twice_is_refused(changes):
         {"offset": 0.1},
         {"score": "sobel"},
         {"scale": 3},
+        {"recipe": "another"},
         {"cost": replace(COST, steps=6000)},
     ],
 )

@@ -9,6 +9,7 @@ from srprune.core.findings import Difference, Findings, Key, Row, Verdict
 from srprune.images.benchmarks import title_of
 from srprune.reporting.study import words
 from srprune.reporting.study.agreement import agreement
+from srprune.reporting.study.crossings import crossings
 from srprune.reporting.study.sources import doubts
 from srprune.reporting.study.words import PSNR
 
@@ -18,7 +19,8 @@ Compared = tuple[Row, dict[str, Difference]]  # by benchmark, in PSNR-Y
 def claims(findings: Findings) -> list[str]:
     """What the verdicts on PSNR-Y say: one sentence over all, then one a row.
 
-    A sentence never says more than the verdicts: a difference that is undecided stays so.
+    A sentence never says more than the verdicts: a difference that is undecided stays so. Where
+    curves cross is told by sign, too, since a crossing is where nothing is decided.
     """
     sentences = []
     for asked in findings.contrasts:
@@ -29,6 +31,7 @@ def claims(findings: Findings) -> list[str]:
         of_psnr = {name: one for (name, metric), one in asked.differences.items() if metric == PSNR}
         if of_psnr:
             sentences.append(f"{subject[0].upper()}{subject[1:]}: {_told(of_psnr, findings)}.")
+    sentences += crossings(findings)
     for other, differences in _comparisons(findings):
         if not differences:
             continue

@@ -16,7 +16,7 @@ SPECIAL = {
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\"": r"\textquotedbl{}",
     "[": "{[}", "]": "{]}", "*": "{*}",  # else \\ takes one that begins a line
     "−": "$-$", "±": r"$\pm$", "Δ": r"$\Delta$", "×": r"$\times$", "∞": r"$\infty$",
-    "†": r"$^\dagger$", "–": "--",
+    "†": r"$^\dagger$", "‡": r"$^\ddagger$", "–": "--",
 }  # fmt: skip
 MARKS = {None: "{}", Mark.BEST: r"\textbf{{{}}}", Mark.SECOND: r"\underline{{{}}}"}
 HEAD = r"""% Compiles as it stands; for a paper, copy a table: it needs \usepackage{booktabs}.

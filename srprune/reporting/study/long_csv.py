@@ -45,6 +45,7 @@ def _lines(findings: Findings, row: Row) -> list[dict[str, Any]]:
         "scale": row.scale,
         "rule": row.rule,
         "score": row.score,
+        "settings": row.settings,
         "ratio": row.ratio,
         "offset": row.offset,
     }

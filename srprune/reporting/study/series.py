@@ -10,6 +10,7 @@ from srprune.reporting.study import words
 
 CONTROL = "random"  # the rule that others are set beside
 Coordinate = Callable[[Row], float]
+Line = tuple[str, ...]  # rule, score, then what else tells a line from others
 
 
 @dataclass(frozen=True)
@@ -63,12 +64,13 @@ class Subject:
     """What a row is trained on and for how long, apart from the axes that say so.
 
     Attributes:
-        rule, score, ratio, offset: of the core-set.
+        rule, score, settings, ratio, offset: of the core-set.
         length: ``equal epochs``, a share of the steps of the full set, or empty for as many.
     """
 
     rule: str
     score: str
+    settings: str
     ratio: float
     offset: float
     length: str
@@ -96,7 +98,7 @@ def sweeps(findings: Findings, name: str) -> list[Panel]:
     def explaining(row: Row, subject: Subject) -> Hashable:
         return (subject, steps(row)) if along_steps else subject
 
-    def line(subject: Subject) -> tuple[str, ...]:
+    def line(subject: Subject) -> Line:
         shares = {"ratio": subject.ratio, "offset": subject.offset}
         fixed = [words.share(value) for key, value in shares.items() if key != name]
         return (subject.rule, subject.score, *fixed, "" if along_steps else subject.length)
@@ -107,10 +109,10 @@ def sweeps(findings: Findings, name: str) -> list[Panel]:
         panels.setdefault(words.context(row, axes), []).append((row, subject))
     found = []
     for title, members in panels.items():
-        lines: dict[tuple[str, ...], list[Row]] = {}
-        for row, subject in members:
-            if along_steps or row.ratio < 1:
-                lines.setdefault(line(subject), []).append(row)
+        pairs = [(row, line(subject), subject.settings) for row, subject in members]
+        if not along_steps:
+            pairs = [each for each in pairs if each[0].ratio < 1]
+        lines = _lines(pairs, coordinate)
         drawn = {key: _along(each, coordinate) for key, each in lines.items()}
         # beside lines, the control may stand alone
         drawn = {k: each for k, each in drawn.items() if len(each) > 1 or k[0] == CONTROL}
@@ -124,28 +126,64 @@ def sweeps(findings: Findings, name: str) -> list[Panel]:
 
 def grids(findings: Findings) -> list[Grid]:
     """Rules whose core-sets are trained at several steps and ratios; gaps are allowed."""
+    return [
+        grid
+        for grid in as_long(findings)
+        if min(len(grid.steps), len(grid.ratios)) > 1
+        and 2 * len(grid.rows) > len(grid.steps) * len(grid.ratios)
+    ]
+
+
+def as_long(findings: Findings) -> list[Grid]:
+    """Rules whose core-sets are trained as long as the full set, at however many steps."""
     rows = [
         (row, subject)
         for row, subject in _subjects(findings)
         if row.findings and row.ratio < 1 and row.cost and not subject.length
     ]
     axes = _panel_axes(findings, [(row, (subject, steps(row))) for row, subject in rows])
-    cells: dict[tuple[str, tuple[str, ...]], dict[tuple[int, float], Row]] = {}
+    panels: dict[str, list[tuple[Row, Line, str]]] = {}
     for row, subject in rows:
-        rule = (subject.rule, subject.score, words.share(subject.offset))
-        of_rule = cells.setdefault((words.context(row, axes), rule), {})
-        of_rule.setdefault((steps(row), row.ratio), row)
-    labels = _labels([(*rule, "") for _, rule in cells], "ratio")
-    found = [
-        Grid(", ".join(filter(None, [context, labels[*rule, ""]])), rows)
+        rule = (subject.rule, subject.score, words.share(subject.offset), "")
+        panels.setdefault(words.context(row, axes), []).append((row, rule, subject.settings))
+    cells = {
+        (context, rule): {_place(row): row for row in reversed(found)}
+        for context, members in panels.items()
+        for rule, found in _lines(members, _place).items()
+    }
+    labels = _labels([rule for _, rule in cells], "ratio")
+    return [
+        Grid(", ".join(filter(None, [context, labels[rule]])), rows)
         for (context, rule), rows in cells.items()
     ]
-    return [
-        grid
-        for grid in found
-        if min(len(grid.steps), len(grid.ratios)) > 1
-        and 2 * len(grid.rows) > len(grid.steps) * len(grid.ratios)
-    ]
+
+
+def _place(row: Row) -> tuple[int, float]:
+    return steps(row), row.ratio
+
+
+def _lines(
+    rows: Sequence[tuple[Row, Line, str]], place: Callable[[Row], Hashable]
+) -> dict[Line, list[Row]]:
+    """Rows by their lines, which take the settings of the rule in the third place.
+
+    Settings tell lines apart only where a line would have two rows at one place: a rule may need
+    other settings at another ratio, and is one rule for that.
+
+    Args:
+        rows: each with its line and the settings of its rule.
+        place: where a row stands on its line.
+    """
+    together: dict[Line, list[tuple[Row, str]]] = {}
+    for row, line, settings in rows:
+        together.setdefault(line, []).append((row, settings))
+    lines: dict[Line, list[Row]] = {}
+    for (rule, score, *rest), members in together.items():
+        crowded = len({place(row) for row, _ in members}) < len(members)
+        for row, settings in members:
+            key = (rule, score, settings if crowded else "", *rest)
+            lines.setdefault(key, []).append(row)
+    return lines
 
 
 def _panel_axes(findings: Findings, facts: Sequence[tuple[Row, Hashable]]) -> list[str]:
@@ -164,7 +202,8 @@ def _subjects(findings: Findings) -> list[tuple[Row, Subject]]:
         full = next((row for row in rows if row.ratio == 1 and row.cost), None)
         for row in rows:
             length = _length(row, full)
-            pairs.append((row, Subject(row.rule, row.score, row.ratio, row.offset, length)))
+            subject = Subject(row.rule, row.score, row.settings, row.ratio, row.offset, length)
+            pairs.append((row, subject))
     return pairs
 
 
@@ -194,7 +233,7 @@ def _along(rows: Sequence[Row], coordinate: Coordinate) -> tuple[Row, ...]:
     return tuple(first[x] for x in sorted(first))
 
 
-def _labels(keys: Sequence[tuple[str, ...]], name: str) -> dict[tuple[str, ...], str]:
+def _labels(keys: Sequence[Line], name: str) -> dict[Line, str]:
     """What each line is called: the rule, and whatever else differs between the lines."""
     fixed = [key for key in ("ratio", "offset") if key != name]
     parts_of = zip(*(key for key in keys if key[0] != "full"), strict=True)
@@ -204,11 +243,12 @@ def _labels(keys: Sequence[tuple[str, ...]], name: str) -> dict[tuple[str, ...],
     ]
     labels = {}
     for key in keys:
-        rule, score, *shares, length = key
+        rule, score, settings, *shares, length = key
         parts = [rule]
         if rule != "full":
             parts += [score] if score and varies[1] else []
-            named = zip(fixed, shares, varies[2:], strict=False)
+            parts += [settings] if settings else []
+            named = zip(fixed, shares, varies[3:], strict=False)
             parts += [
                 value if what == "ratio" else f"offset {value}"
                 for what, value, shown in named

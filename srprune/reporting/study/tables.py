@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from srprune.core.findings import Difference, Findings, Key, Row
+from srprune.core.findings import Difference, Findings, Key, Row, Verdict
 from srprune.images.benchmarks import title_of
 from srprune.reporting.paper import PAPER
 from srprune.reporting.study import words
@@ -21,6 +21,11 @@ OTHER_NOTE = (
     f"{OTHER} SSIM of another definition (scikit-image's default, 7x7 uniform window): it lies "
     "about 0.010 higher and does not compare with ours, so no difference is given."
 )
+OTHER_IMAGES = "‡"
+OTHER_IMAGES_NOTE = (
+    f"{OTHER_IMAGES} Decided on these images, but the interval contains 0: other images of the "
+    "kind might not say the same."
+)
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -31,6 +36,7 @@ def tables(findings: Findings) -> list[Table]:
             contrasts(findings, metric),
             differences(findings, metric, "baseline", words.baseline(findings), _to_baseline),
             differences(findings, metric, "control", words.CONTROL, _to_control),
+            over_images(findings, metric),
         ]
     made += [papers(findings), costs(findings)]
     return [table for table in made if table.blocks]
@@ -125,6 +131,51 @@ def contrasts(findings: Findings, metric: str) -> Table:
     return Table(f"contrasts-{metric}", title, (*heads, *columns), 3, blocks, (note,))
 
 
+def over_images(findings: Findings, metric: str) -> Table:
+    """The same differences with the intervals that other images, too, might have given."""
+    lines: dict[str, list[Line]] = {}
+
+    def add(title: str, names: tuple[str, str], found: Sequence[Difference | None]) -> None:
+        if any(each is not None and each.over_images is not None for each in found):
+            cells = [_over_images(metric, each) for each in found]
+            lines.setdefault(title, []).append((*map(Cell, names), *cells))
+
+    others = ((words.baseline(findings), _to_baseline), (words.CONTROL, _to_control))
+    for title, rows in words.groups(findings):
+        for each in findings.contrasts:
+            if words.where(each.levels) == title:
+                keys = [(name, metric) for name in findings.benchmarks]
+                names = (each.level, each.other)
+                add(title, names, [each.differences.get(key) for key in keys])
+        for other, pick in others:
+            for row in rows:
+                found = [pick(row, (name, metric)) for name in findings.benchmarks]
+                add(title, (words.own_name(row, findings), other), found)
+    unit = "Δ dB" if metric == PSNR else "Δ"
+    columns = [Column(findings.compare, left=True), Column("minus", left=True)]
+    columns += [Column(f"{unit} [95%]", _benchmark(findings, name)) for name in findings.benchmarks]
+    notes = [
+        "The 95% interval of what the mean might be with other seeds and other images of the "
+        "kind (bootstrap of both), where those above are for these very images. Not corrected "
+        "for their number; a mean alone has one seed or one image."
+    ]
+    if any(cell.sign for of_title in lines.values() for line in of_title for cell in line):
+        notes.append(OTHER_IMAGES_NOTE)
+    title = f"Intervals over seeds and images: differences in {TITLES[metric]}"
+    blocks = tuple(Block(title, tuple(of_title)) for title, of_title in lines.items())
+    return Table(f"images-{metric}", title, tuple(columns), 2, blocks, tuple(notes))
+
+
+def _over_images(metric: str, found: Difference | None) -> Cell:
+    if found is None:
+        return Cell(NONE)
+    ends = found.over_images
+    decided = found.verdict in (Verdict.BETTER, Verdict.WORSE)
+    doubted = decided and ends is not None and ends[0] <= 0 <= ends[1]
+    text = words.between(found.over_seeds.mean, ends, FINER[metric])
+    return Cell(text, sign=OTHER_IMAGES if doubted else "")
+
+
 def _columns(findings: Findings, metric: str) -> list[Column]:
     """Heads of a difference on each benchmark."""
     unit = "Δ dB" if metric == PSNR else "Δ"
@@ -193,7 +244,7 @@ def costs(findings: Findings) -> Table:
     visited = any(cost.num_visited is not None for cost in finished)
     joules = any(cost.joules is not None for cost in finished)
     dynamic = any(cost.flops_share is not None for cost in finished)
-    names = ["patches", "MB", "steps", *["visited"] * visited, "seconds", *["kJ"] * joules]
+    names = ["patches", *["visited"] * visited, "MB", "steps", "seconds", *["kJ"] * joules]
     distilled = any(cost.set_s is not None for cost in finished)
     names += ["FLOPs", "ms"] * dynamic + ["set, s"] * distilled
     blocks = []
@@ -202,10 +253,10 @@ def costs(findings: Findings) -> Table:
         for row in rows:
             if (cost := row.cost) is None:
                 continue
-            texts = [f"{cost.num_patches:,}", f"{cost.num_bytes / 1e6:,.1f}", f"{cost.steps:,}"]
+            texts = [f"{cost.num_patches:,}"]
             if visited:
                 texts.append(NONE if cost.num_visited is None else f"{cost.num_visited:,}")
-            texts.append(f"{cost.seconds:,.1f}")
+            texts += [f"{cost.num_bytes / 1e6:,.1f}", f"{cost.steps:,}", f"{cost.seconds:,.1f}"]
             if joules:
                 texts.append(NONE if cost.joules is None else f"{cost.joules / 1e3:,.1f}")
             if dynamic:
@@ -218,8 +269,9 @@ def costs(findings: Findings) -> Table:
         if lines:
             blocks.append(Block(title, tuple(lines)))
     note = (
-        "A seed's mean. MB: uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
-        + ("; visited: patches drawn at least once" if visited else "")
+        "A seed's mean. Patches: that have to be there"
+        + ("; visited: those of them that were drawn at least once" if visited else "")
+        + "; MB: their uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
         + ("; kJ: as the processor or its driver counts" if joules else "")
         + ("; set: seconds to synthesise it, once for all seeds" if distilled else "")
         + (

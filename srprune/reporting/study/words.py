@@ -39,12 +39,17 @@ def spread(value: Estimate, digits: int) -> str:
 
 
 def change(difference: Difference, digits: int) -> str:
-    """A difference with its interval, if it has one."""
+    """A difference with its interval over seeds, if it has one."""
     own = difference.over_seeds
-    if own.interval is None:
-        return signed(own.mean, digits)
-    low, high = (signed(end, digits) for end in own.interval)
-    return f"{signed(own.mean, digits)} [{low}, {high}]"
+    return between(own.mean, own.interval, digits)
+
+
+def between(mean: float, ends: tuple[float, float] | None, digits: int) -> str:
+    """A mean difference with the ends of an interval, if there is one."""
+    if ends is None:
+        return signed(mean, digits)
+    low, high = (signed(end, digits) for end in ends)
+    return f"{signed(mean, digits)} [{low}, {high}]"
 
 
 def p_value(p: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from srprune.core.findings import Findings, Verdict
+from srprune.core.findings import Findings, Row, Verdict
 from srprune.reporting.canvas import STYLE
 from srprune.reporting.study.axes import Plan
 from srprune.reporting.study.pictures import plans
@@ -85,6 +85,44 @@ def test_an_axis_of_rules_is_explained_by_them(budget: Findings) -> None:
     study = replace(budget, axes=axes, compare="ratio", rows=(*fulls, *named))
     (only,) = sweeps(study, "ratio")
     assert (only.title, [each.label for each in only.series]) == ("", ["des", "random"])
+
+
+def test_settings_part_a_line_where_two_rows_would_stand_at_one_place(offsets: Findings) -> None:
+    def bound(row: Row, name: str, ratio: float) -> Row:
+        levels = {"train_set": name}
+        return replace(row, levels=levels, rule="adaptive", ratio=ratio, settings="bound 0.5")
+
+    rows = list(offsets.rows)
+    des = next(row for row in rows if row.ratio == 0.5 and not row.offset)
+    there = [replace(des, levels={"train_set": "a"}, rule="adaptive"), bound(des, "b", 0.1)]
+    sets = (*offsets.axes["train_set"], "a", "b", "c", "d")
+
+    def labels(*more: Row) -> dict[str, list[float]]:
+        study = replace(offsets, axes={"train_set": sets}, rows=(*rows, *there, *more))
+        (only,) = sweeps(study, "ratio")
+        assert only.title == ""
+        found = {each.label: [row.ratio for row in each.rows] for each in only.series}
+        return {label: ratios for label, ratios in found.items() if "adaptive" in label}
+
+    assert labels() == {"adaptive": [0.1, 0.5]}
+    plain = replace(there[0], levels={"train_set": "c"}, ratio=0.1)
+    assert labels(plain, bound(des, "d", 0.5)) == {
+        "adaptive": [0.1, 0.5], "adaptive bound 0.5": [0.1, 0.5],
+    }  # fmt: skip
+
+
+def test_the_map_of_a_rule_with_two_settings_is_two(budget: Findings) -> None:
+    des = [row for row in budget.rows if row.rule == "des"]
+    again = [
+        replace(row, levels=row.levels | {"train_set": f"{row.ratio} again"}, settings="bound 0.9")
+        for row in des
+    ]
+    names = tuple(dict.fromkeys(row.levels["train_set"] for row in again))
+    axes = {**budget.axes, "train_set": (*budget.axes["train_set"], *names)}
+    found = grids(replace(budget, axes=axes, rows=(*budget.rows, *again)))
+    assert [(grid.title, len(grid.rows)) for grid in found] == [
+        ("des", 20), ("des bound 0.9", 20), ("random", 20),
+    ]  # fmt: skip
 
 
 def test_shorter_training_is_a_line_of_its_own(findings: Findings) -> None:

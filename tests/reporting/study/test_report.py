@@ -152,7 +152,7 @@ def test_html_shows_what_users_write_as_text(nasty: Findings) -> None:
 def test_markdown_tables_have_one_width(nasty: Findings) -> None:
     text = markdown(content(nasty, ()))
     blocks = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
-    assert len(blocks) == 7
+    assert len(blocks) == 9
     for block in blocks:
         lines = block.splitlines()
         widths = {len(re.findall(r"(?<!\\)\|", each)) for each in lines}

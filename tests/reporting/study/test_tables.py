@@ -20,7 +20,7 @@ from srprune.reporting.study.claims import claims, notes
 from srprune.reporting.study.long_csv import csv_text
 from srprune.reporting.study.marks import Mark, marks
 from srprune.reporting.study.table import Table
-from srprune.reporting.study.tables import OTHER, tables
+from srprune.reporting.study.tables import OTHER, OTHER_IMAGES, tables
 
 BEST, SECOND = Mark.BEST, Mark.SECOND
 
@@ -176,11 +176,45 @@ def test_ssim_of_table_3_is_set_beside_ours(findings: Findings) -> None:
     assert float(cells[3].replace("−", "-")) == pytest.approx(ours - 0.962, abs=0.0002)
 
 
+def test_intervals_over_images_stand_in_a_table_of_their_own(findings: Findings) -> None:
+    row = find(findings, "fsrcnn", "des50")
+    own = row.findings["set5", "psnr_y"]
+    assert own.to_baseline is not None and own.to_control is not None
+    unsure = replace(own.to_baseline, over_images=(-0.01, 0.2))
+    told = changed(findings, row, findings={("set5", "psnr_y"): replace(own, to_baseline=unsure)})
+    asked = replace(own.to_control, over_images=(0.02, 0.16))
+    contrast = Contrast("?", {"network": "idn"}, "des50", "asc25", {("set5", "psnr_y"): asked})
+    table = named(replace(told, contrasts=(contrast,)), "images-psnr_y")
+    assert [block.title for block in table.blocks] == ["network fsrcnn", "network idn"]
+    fsrcnn, idn = ({cells[0].text: cells for cells in b.lines[::-1]} for b in table.blocks)
+    mean = words.signed(own.to_baseline.over_seeds.mean, 3)
+    to_full = next(cells for cells in table.blocks[0].lines if cells[0].text == "des50")
+    assert [cell.text for cell in to_full] == ["des50", "full", f"{mean} [−0.010, +0.200]", "–"]
+    assert to_full[2].sign == OTHER_IMAGES  # decided, and yet the interval contains 0
+    assert OTHER_IMAGES in table.notes[1]
+    assert [cell.text for cell in table.blocks[1].lines[0][:2]] == ["des50", "asc25"]
+    assert table.blocks[1].lines[0][2].text.endswith("[+0.020, +0.160]")
+    assert "des25" in fsrcnn and "des25" not in idn  # of one seed there is no such interval
+    assert all(cell.sign != OTHER_IMAGES for cells in idn.values() for cell in cells)
+    assert len(named(findings, "images-psnr_y").notes) == 1
+
+
+def test_patches_that_were_visited_stand_beside_those_that_are_there(findings: Findings) -> None:
+    row = find(findings, "fsrcnn", "des50")
+    assert row.cost is not None
+    told = changed(findings, row, cost=replace(row.cost, num_patches=2000, num_visited=1234))
+    table = named(told, "cost")
+    assert [column.name for column in table.columns[1:3]] == ["patches", "visited"]
+    assert line(table, "network fsrcnn", "des50")[1:3] == ["2,000", "1,234"]
+
+
 def test_without_paper_control_or_runs_there_are_no_such_tables(
     offsets: Findings, nothing_yet: Findings
 ) -> None:
     names = [table.name for table in tables(offsets)]
-    assert names == ["figures", "baseline-psnr_y", "baseline-ssim_y", "cost"]
+    assert names == [
+        "figures", "baseline-psnr_y", "images-psnr_y", "baseline-ssim_y", "images-ssim_y", "cost",
+    ]  # fmt: skip
     assert [table.name for table in tables(nothing_yet)] == ["figures"]
 
 
@@ -290,6 +324,30 @@ def test_where_a_verdict_speaks_against_the_paper_it_is_said(
     assert len(told) == 1 + otherwise
     if otherwise:
         assert "des50 minus full on BSD100 is +0.21 dB there" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mean", "count"),
+    [(Verdict.BETTER, 0.1, "1 as the paper"), (Verdict.WORSE, -0.1, "1 otherwise")],
+)
+def test_a_question_asked_beforehand_is_held_against_the_paper(
+    findings: Findings, verdict: Verdict, mean: float, count: str
+) -> None:
+    full, des50, des25 = (find(findings, "fsrcnn", name) for name in ("full", "des50", "des25"))
+    found = judged(des50, verdict, mean).findings["bsd100", "psnr_y"].to_baseline
+    assert found is not None
+    key = ("bsd100", "psnr_y")
+    bare = replace(full, findings={k: replace(f, paper=None) for k, f in full.findings.items()})
+    asked = Contrast("?", {"network": "fsrcnn"}, "des25", "des50", {key: found})
+    unprinted = Contrast("!", {"network": "fsrcnn"}, "des25", "full", {key: found})
+    told = agreement(replace(findings, rows=(bare, des50, des25), contrasts=(asked, unprinted)))
+    assert told[0] == (
+        "The paper prints 1 difference between the two sides of a question asked beforehand that "
+        f"this study measures: by our verdicts, {count}."
+    )
+    assert len(told) == 1 + ("otherwise" in count)
+    if "otherwise" in count:
+        assert "network fsrcnn: des25 minus des50 on BSD100 is +0.05 dB there" in told[1]
 
 
 def test_what_was_asked_beforehand_has_a_table_a_sentence_and_lines_of_csv(
