@@ -246,9 +246,14 @@ def _say_status(found: Status, as_json: bool, *, cells: bool) -> None:
     from srprune.stages.study_plan import CellState
 
     for cell, state in found.states:
-        if cells or state in ("diverged", "running", "stopped", "trained"):
+        if cells or state in ("diverged", "running", "stopped", "trained", "void"):
             click.echo(f"{state:>9}  {cell.label}  ({cell.name})")
     click.echo(str(found))
     counts = [(state, found.count(state)) for state in get_args(CellState) if found.count(state)]
     click.echo(", ".join(f"{number} {state}" for state, number in counts))
     click.echo(f"{found.steps_done:,} of {found.steps:,} steps")
+    if found.count("void"):
+        click.echo(
+            "void: runs of before the study was edited. Run it with --edited to make these again, "
+            "or undo the edit."
+        )

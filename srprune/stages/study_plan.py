@@ -108,25 +108,45 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
     """
     now = Ledger.of(plan.study, plan.cells)
     with in_turn(plan.folder):
+        if not edited:
+            check_unedited(plan, workspace)
         before = Ledger.read(plan.folder)
-        edits = before.edits(now) if before else Edits((), (), ())
-        void = [
-            label
-            for label in edits.changed
-            if before and Record.read(workspace.run(before.cells[label].split()[0]))
-        ]
-        if void and not edited:
-            raise InputError(
-                f"{plan.name} was edited after it began, which makes the results of {len(void)} "
-                f"cells void: {first_of(void)}. Pass --edited to run these again "
-                "(runs of the same configs are found and kept), or undo the edit."
-            )
         now.write(plan.folder)
-    return edits
+    return before.edits(now) if before else Edits((), (), ())
 
 
-CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing"]
-"""``trained`` is finished but for its measurement; ``diverged`` also one without a NaN."""
+def check_unedited(plan: Plan, workspace: Workspace) -> None:
+    """Refuse a study some of whose results are void since it was edited.
+
+    Raises:
+        InputError: there are such; the message names them.
+    """
+    if void := void_cells(plan, workspace):
+        raise InputError(
+            f"{plan.name} was edited after it began, which makes the results of {len(void)} "
+            f"cells void: {first_of(void)}. Run it with --edited to make these again "
+            "(runs of the same configs are found and kept), or undo the edit."
+        )
+
+
+def void_cells(plan: Plan, workspace: Workspace) -> list[str]:
+    """Labels of the cells that have runs, and are other runs since the study was edited.
+
+    Raises:
+        ArtifactError: a damaged record, of the study or of a run.
+    """
+    before = Ledger.read(plan.folder)
+    if before is None:
+        return []
+    changed = before.edits(Ledger.of(plan.study, plan.cells)).changed
+    return [
+        label for label in changed if Record.read(workspace.run(before.cells[label].split()[0]))
+    ]
+
+
+CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing", "void"]
+"""``trained`` is finished but for its measurement; ``diverged`` also one without a NaN.
+``void`` is of before the study was edited."""
 
 
 @dataclass(frozen=True)
@@ -171,9 +191,15 @@ def status(plan: Plan, workspace: Workspace) -> Status:
     Raises:
         ArtifactError: a damaged record.
     """
-    records = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
+    void = {*void_cells(plan, workspace)}
+    kept = {cell.name for cell in plan.cells if cell.label not in void}
+    records = {
+        cell.name: Record.read(workspace.run(cell.name)) if cell.name in kept else None
+        for cell in plan.cells
+    }
     done = {
-        cell.name: _steps_done(workspace.run(cell.name), records[cell.name]) for cell in plan.cells
+        name: _steps_done(workspace.run(name), record) if name in kept else 0
+        for name, record in records.items()
     }
     paces: dict[str, list[float]] = {}
     for cell in plan.cells:
@@ -186,7 +212,7 @@ def status(plan: Plan, workspace: Workspace) -> Status:
     counted: set[str] = set()
     for cell in plan.cells:
         record = records[cell.name]
-        state = _state(cell, record, plan.study, workspace)
+        state = "void" if cell.label in void else _state(cell, record, plan.study, workspace)
         if state in ("missing", "stopped", "trained") and held(workspace.at_work(cell.name)):
             state = "running"
         states.append((cell, state))

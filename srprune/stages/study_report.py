@@ -21,7 +21,7 @@ from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.logs import column, lost
 from srprune.stages.routing import lr_of, read_routing, tile_map
-from srprune.stages.study_plan import Plan, first_of, status
+from srprune.stages.study_plan import Plan, check_unedited, first_of, status
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
 from srprune.studies.record import Record
@@ -47,8 +47,11 @@ def report_study(
 
     Raises:
         MissingArtifact: no cell is finished.
+        InputError: the study was edited, and its runs are of before; or all that are finished
+            diverged.
         ArtifactMismatch: runs of other patches, or measured on other images than the others.
     """
+    check_unedited(plan, workspace)
     found = findings(plan, workspace, benchmarks, command=command)
     return found, write_study_report(found, plan.folder / "report", progress=progress)
 

@@ -179,12 +179,43 @@ def test_an_edit_that_makes_results_void_is_told(finished, cli, refused, tmp_pat
     axes["core-set"]["des50"] = {"pruning.ratio": 0.4, "pruning.offset": 0}
     write(tmp_path, seeds=[0, 1], axes=axes)
     said = refused("study", "run", "s.yaml")
-    assert "makes the results of 1 cells void: des50, seed 0. Pass --edited" in said
+    assert "makes the results of 1 cells void: des50, seed 0. Run it with --edited" in said
     assert weights(finished) == made
     told = cli("study", "run", "s.yaml", "--edited").stdout
     assert "1 cells are other runs now" in told
     assert "3 cells are new" in told
     assert made.items() <= weights(finished).items()  # what is still part of it is not run again
+
+
+@pytest.mark.parametrize(
+    ("edit", "labels"),
+    [
+        (("scorers.srcnn.set.batch=3",), ["des50, seed 0"]),
+        (("extract.stride=48",), ["full, seed 0", "random50, seed 0", "des50, seed 0"]),
+        (("axes.core-set.des50.batch=1",), ["des50, seed 0"]),
+        (("axes.core-set.des40={pruning.ratio: 0.4}", "seeds=[0, 1]"), []),
+    ],
+)
+def test_an_edit_is_told_by_report_status_and_dry_run(finished, cli, refused, edit, labels):
+    settings = [word for each in edit for word in ("--set", each)]
+    cells = [
+        json.loads(cli("study", *words, "s.yaml", "--json", *settings).stdout)["cells"]
+        for words in (("status",), ("--dry-run",))
+    ]
+    for told in cells:
+        void = [cell["levels"]["core-set"] for cell in told if cell["state"] == "void"]
+        assert [f"{level}, seed 0" for level in void] == labels
+    for words in (("status", "s.yaml"), ("s.yaml", "--dry-run")):
+        said = cli("study", *words, *settings).stdout
+        assert ("Run it with --edited" in said) == bool(labels)
+        assert all(f"void  {label}" in said for label in labels)
+    if labels:
+        said = refused("study", "report", "s.yaml", *settings)
+        assert f"edited after it began, which makes the results of {len(labels)} cells" in said
+        assert "Run it with --edited" in said
+        assert not (finished / "studies" / "s" / "report").exists()
+    else:
+        cli("study", "report", "s.yaml", *settings)
 
 
 def test_a_cell_that_diverges_is_reported_and_in_no_mean(finished, cli, tmp_path):
