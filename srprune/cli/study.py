@@ -251,7 +251,8 @@ def _say_status(found: Status, as_json: bool, *, cells: bool) -> None:
     click.echo(str(found))
     counts = [(state, found.count(state)) for state in get_args(CellState) if found.count(state)]
     click.echo(", ".join(f"{number} {state}" for state, number in counts))
-    click.echo(f"{found.steps_done:,} of {found.steps:,} steps")
+    steps = "an unknown number of" if found.steps is None else f"{found.steps:,}"
+    click.echo(f"{found.steps_done:,} of {steps} steps")
     if found.count("void"):
         click.echo(
             "void: runs of before the study was edited. Run it with --edited to make these again, "

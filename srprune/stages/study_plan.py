@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from srprune.core.errors import InputError
+from srprune.core.errors import InputError, UserError
 from srprune.core.lock import held, in_turn
 from srprune.core.progress import duration
 from srprune.core.results import results_name
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import known_as
+from srprune.selection.rule import portion
 from srprune.stages.distill.road_plan import Road, check_roads, read_road
+from srprune.stages.extract import read_index
 from srprune.stages.logs import lost
 from srprune.studies.config import StudyConfig, read_study
 from srprune.studies.grid import Cell, cells_of
 from srprune.studies.record import Edits, Ledger, Record
+from srprune.training.plan import plan_steps
 
 SHOWN = 3  # cells that a message names
 
@@ -158,9 +162,9 @@ class Status:
         seconds: of training so far, over all cells.
         joules: likewise; None where nothing counted them.
         left_s: seconds of training that are left on one device, from the pace of finished cells of
-            the same base config; None where none is finished.
+            the same base config; None where none is finished, or where the steps are not known.
         steps_done: optimizer updates so far.
-        steps: of all cells.
+        steps: of all cells; None where a budget is in epochs and there are no patches yet.
     """
 
     states: tuple[tuple[Cell, CellState], ...]
@@ -168,7 +172,7 @@ class Status:
     joules: float | None
     left_s: float | None
     steps_done: int
-    steps: int
+    steps: int | None
 
     def __str__(self) -> str:
         """How far, at what cost, and how long: for people."""
@@ -207,7 +211,8 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         if record and record.state == "finished" and record.steps:
             paces.setdefault(_base(cell), []).append(record.seconds / record.steps)
     left: float | None = 0.0
-    total = 0
+    total: int | None = 0
+    num_patches = _num_patches(plan, workspace)
     states: list[tuple[Cell, CellState]] = []
     counted: set[str] = set()
     for cell in plan.cells:
@@ -219,9 +224,11 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         if cell.name in counted:  # measured in several ways, trained once
             continue
         counted.add(cell.name)
-        steps = cell.config.budget.steps or 0
-        steps = record.steps if record else steps
-        total += steps
+        steps = record.steps if record else _steps(cell, num_patches)
+        if steps is None:
+            total = left = None
+            continue
+        total = None if total is None else total + steps
         if steps > done[cell.name] and state != "diverged" and left is not None:
             pace = paces.get(_base(cell))
             left = (
@@ -257,6 +264,31 @@ def _measured(cell: Cell, study: StudyConfig, workspace: Workspace) -> bool:
     benchmarks = [known_as(name) for name in study.evaluate.benchmarks]
     name = results_name(cell.measured_as, benchmarks, study.evaluate.protocol)
     return workspace.results(name).exists()
+
+
+def _num_patches(plan: Plan, workspace: Workspace) -> int | None:
+    """How many patches the study has; None before they are there."""
+    try:
+        index = read_index(workspace)
+    except UserError:  # missing or damaged: the run tells
+        return None
+    grid = plan.study.extract
+    return len(index) if (index.size, index.stride) == (grid.size, grid.stride) else None
+
+
+def _steps(cell: Cell, num_patches: int | None) -> int | None:
+    """Steps that a cell will get; None where they hang on patches that are not there yet."""
+    budget, pruning = cell.config.budget, cell.config.pruning
+    if num_patches is None and budget.steps is None:
+        return None
+    share = Fraction(repr(pruning.ratio))
+    return plan_steps(
+        budget,
+        batch=cell.config.batch,
+        num_full=num_patches or share.denominator,
+        num_patches=portion(pruning.ratio, num_patches) if num_patches else share.numerator,
+        step_matching=pruning.step_matching,
+    ).steps
 
 
 def _base(cell: Cell) -> str:

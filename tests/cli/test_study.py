@@ -259,6 +259,32 @@ def test_results_of_another_protocol_are_not_taken_for_ours(finished, refused, t
 
 
 @pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 30 + 15 + 30),
+        ({"budget.steps": None, "budget.epochs": 7}, None),
+    ],
+)
+def test_steps_are_those_that_will_be_made(study, cli, settings, steps):
+    axes = {"core-set": {**STUDY["axes"]["core-set"]}}
+    axes["core-set"]["random50"] = {
+        **axes["core-set"]["random50"],
+        "pruning.step_matching": False,
+    }
+    study(axes=axes, seeds=[0], set={**STUDY["set"], **settings})
+    before = json.loads(cli("study", "s.yaml", "--dry-run", "--json").stdout)
+    assert (before["steps"], before["left_s"]) == (steps, None)
+    told = cli("study", "status", "s.yaml").stdout
+    assert "left" not in told
+    assert f"0 of {steps or 'an unknown number of'} steps" in told
+    cli("extract", "images", "--size", "48", "--stride", "24")
+    planned = json.loads(cli("study", "status", "s.yaml", "--json").stdout)["steps"]
+    cli("study", "run", "s.yaml")
+    after = json.loads(cli("study", "status", "s.yaml", "--json").stdout)
+    assert (after["steps_done"], after["steps"], after["left_s"]) == (planned, planned, 0)
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (("status",), "name one study; none is given"),
