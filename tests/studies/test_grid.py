@@ -181,6 +181,8 @@ def test_every_level_that_names_no_key_is_told_with_its_place(write):
         ({"set": {"config": None}}, "no axis and not 'set' names the base file"),
         ({"titel": "x"}, "unknown key 'titel'. Did you mean: title?"),
         ({"set": {**STUDY["set"], "seeds": 2}}, "seeds stands in 'set'"),
+        ({"set": {**STUDY["set"], "seed": 2}}, "set.seed would be the seed of every run; give the"),
+        ({"axes": {"length": {"half": {"seed": 2}}}}, "axes.length.half.seed would be the seed of"),
         ({"set": {**STUDY["set"], "model": "fsrnn"}}, "Did you mean: fsrcnn"),
         ({"axes": {"core-set": {"des50": {"pruning.args": {"no": 1}}}}}, "unknown des setting"),
         ({"axes": {"core-set": {"full": {"steps": float("inf")}}}}, "share of the budget, above 0"),
