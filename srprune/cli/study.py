@@ -139,9 +139,11 @@ def _run(
     as_json: bool,
 ) -> None:
     from srprune.stages.evaluate import find_benchmarks
-    from srprune.stages.study import Setting, prepare, run_cells
+    from srprune.stages.study import run_cells
     from srprune.stages.study_jobs import run_processes
     from srprune.stages.study_plan import begin
+    from srprune.stages.study_prepare import prepare
+    from srprune.stages.study_setting import Setting
 
     def tell(line: str) -> None:
         click.echo(line, err=as_json)

@@ -25,9 +25,11 @@ from srprune.reporting.canvas import canvas
 from srprune.reporting.study.pictures import plans
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
-from srprune.stages.study import Setting, prepare, run_cell, run_cells
+from srprune.stages.study import run_cell, run_cells
 from srprune.stages.study_plan import Plan, open_study, status
+from srprune.stages.study_prepare import prepare
 from srprune.stages.study_report import findings
+from srprune.stages.study_setting import Setting
 from srprune.training.checkpoints import Checkpoints
 
 STUDY = {
