@@ -9,7 +9,16 @@ from pathlib import Path
 
 from srprune.core.config import DynamicConfig
 from srprune.core.energy import EnergyMeter
-from srprune.core.errors import ArtifactMismatch, Busy, Diverged, Stopped
+from srprune.core.errors import (
+    ArtifactMismatch,
+    Busy,
+    Diverged,
+    ImageError,
+    LeakError,
+    Stopped,
+    StorageError,
+    UserError,
+)
 from srprune.core.lock import WAIT_S, exclusive
 from srprune.core.results import METRICS, benchmark_means
 from srprune.models.device import processor
@@ -25,6 +34,9 @@ from srprune.studies.config import StudyConfig
 from srprune.studies.grid import Cell
 from srprune.studies.record import Record, State
 
+# What would meet the next cell, too; all else is the cell's own, such as too little memory for it.
+OF_ALL = (ArtifactMismatch, ImageError, LeakError, StorageError, Stopped)
+
 
 def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     """Run every cell that is not finished; those that another process runs are waited for.
@@ -37,8 +49,12 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     Raises:
         Stopped: ``setting.stopping`` said so; what was done is kept.
         ArtifactMismatch: a run that was made from other inputs than those of the workspace.
+        StorageError: the disk is full, or may not be written.
+        ImageError: an image of a benchmark that cannot be used.
+        UserError: cells that failed by themselves, once all others are finished.
     """
     left = list(cells)
+    failed: list[str] = []
     while left:
         busy = []
         for cell in left:
@@ -49,11 +65,23 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
             except Busy:
                 busy.append(cell)
                 continue
+            except OF_ALL:
+                raise
+            except UserError as error:
+                failed.append(cell.label)
+                setting.tell(f"{cell.label} failed: {' '.join(str(error).split())}")
+                continue
             if made:
                 setting.tell(f"{made}; {status(plan, setting.workspace)}")
         if len(busy) == len(left):
             time.sleep(WAIT_S)
         left = busy
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed, as told above: {'; '.join(failed)}. All "
+            "others are finished. The same call tries these again; 'srprune study report' passes "
+            "over them."
+        )
 
 
 def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:

@@ -237,6 +237,38 @@ def test_a_cell_that_diverges_is_reported_and_in_no_mean(finished, cli, tmp_path
     cli("study", "run", "s.yaml")  # it is not tried again
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cell_that_fails_stops_no_other(finished, cli, tmp_path, jobs):
+    full, *rest = STUDY["axes"]["core-set"].items()
+    parts = {"pruning.ratio": 1, "pruning.offset": 0, "compute.accumulate": 3}  # of a batch of 2
+    axes = {"core-set": dict([full, ("parts", parts), *rest])}
+    write(tmp_path, axes=axes)
+    said = cli("study", "s.yaml", "--jobs", jobs, status=2)
+    assert said.stdout.count("parts, seed 0 failed: batch is 2, which cannot be cut") == jobs
+    error = said.stderr.strip().splitlines()[-1]
+    if jobs == 1:
+        assert error.startswith("Error: 2 of 8 cells failed, as told above: parts, seed 0; parts, ")
+    else:
+        assert error.startswith("Error: 2 of 2 processes could not do their work")
+    told = json.loads(cli("study", "status", "s.yaml", "--json").stdout)["cells"]
+    states = {(cell["levels"]["core-set"], cell["seed"]): cell["state"] for cell in told}
+    assert {key for key, state in states.items() if state == "missing"} == {
+        ("parts", 0),
+        ("parts", 1),
+    }
+    assert sum(state == "finished" for state in states.values()) == 6
+
+
+def test_what_would_meet_every_cell_stops_the_first(finished, cli, tmp_path):
+    """Validation, a part of no cell's name, on a damaged image."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "0.png").write_bytes(b"no image")
+    write(tmp_path, set={**STUDY["set"], "validation.benchmark": "bad"})
+    said = cli("study", "run", "s.yaml", status=2)
+    assert "failed" not in said.stdout + said.stderr
+    assert "0.png" in said.stderr
+
+
 def test_a_study_that_another_protocol_was_used_for_is_measured_anew(finished, cli, refused):
     name = next((finished / "results").glob("fsrcnn*full*.parquet"))
     other = next((finished / "results").glob("fsrcnn*des*.parquet"))
