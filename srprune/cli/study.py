@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -77,11 +78,12 @@ def study(
 
     action, name = _parsed(words)
     plan = open_study(find_config(name, STUDIES), workspace, budget, overrides)
+    cells = _part(plan, shard)
     if action == STATUS or dry_run:
-        _say_status(status(plan, workspace), as_json, cells=dry_run)
+        part = replace(plan, cells=tuple(cells))
+        _say_status(status(part, workspace), as_json, cells=dry_run)
         return
     if action in (RUN, WHOLE):
-        cells = _part(plan, shard)
         again = [RUN, name, *_again(budget, overrides, roots, workspace, shard, edited)]
         _run(plan, cells, again, jobs, devices, edited, workers, roots, workspace, as_json)
         if action == RUN and as_json:

@@ -129,6 +129,10 @@ def test_processes_and_shards_share_the_cells_and_make_the_same_runs(study, cli,
     alone = tmp_path / "alone"
     first = cli("study", "run", "s.yaml", "--shard", "0/2", "-w", alone).stdout
     assert "2 of 3 cells" in first
+    told = cli("study", "s.yaml", "--shard", "1/2", "--dry-run", "-w", alone).stdout
+    assert told.startswith("  missing  random50, seed 0  ")
+    assert "0 of 1 cells" in told
+    assert "2 of 2 cells" in cli("study", "status", "s.yaml", "--shard", "0/2", "-w", alone).stdout
     cli("study", "run", "s.yaml", "--shard", "1/2", "-w", alone)
     assert "3 of 3 cells" in cli("study", "status", "s.yaml", "-w", alone).stdout
     runs = sorted(path.name for path in (workspace / "runs").iterdir())
@@ -322,6 +326,7 @@ def test_steps_are_those_that_will_be_made(study, cli, settings, steps):
         (("status",), "name one study; none is given"),
         (("a.yaml", "b.yaml"), "name one study; 2 are given"),
         (("table4.yaml",), "there is no study table4.yaml. Did you mean: table"),
+        (("s.yaml", "--shard", "9/4", "--dry-run"), "--shard is 9/4; it must be I/N with I from 0"),
         (("s.yaml", "--shard", "2/2"), "must be I/N with I from 0 to N - 1"),
         (("s.yaml", "--budget", "huge"), "unknown budget 'huge'"),
         (("s.yaml", "--set", "seeds=[1, 1]"), "seed 1 stands twice"),
