@@ -9,15 +9,17 @@ from functools import partial
 from srprune.core.artifact import canonical
 from srprune.core.config import StageConfig, TrainConfig
 from srprune.core.configs import find_config
-from srprune.core.errors import ArtifactMismatch, InputError
+from srprune.core.errors import ArtifactMismatch, InputError, LeakError
 from srprune.core.lock import in_turn
-from srprune.core.patches import PatchIndex
+from srprune.core.patches import ALIGNMENT, PatchIndex
 from srprune.core.yaml_file import load
+from srprune.images.benchmarks import Benchmark
+from srprune.images.decode import decode, naming, read_shape
 from srprune.scoring import RECONSTRUCTION
 from srprune.selection.rule import portion
 from srprune.stages.distill.road import distil
 from srprune.stages.evaluate import BICUBIC, evaluate_model, open_candidate
-from srprune.stages.extract import ImageSource, check_kept, extract
+from srprune.stages.extract import ImageSource, check_kept, extract, stored
 from srprune.stages.job import check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
@@ -56,6 +58,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
         roads = roads_of(study, cells, len(index))  # a set that is too small is refused at once
         _check(cells, index)
+        _check_leak(index, setting.benchmarks)
         for scale in sorted({cell.config.scale for cell in cells}):
             open_pool(workspace, scale, progress)
             named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
@@ -99,6 +102,31 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
         if (key := canonical(plain)) not in seen:
             seen.add(key)
             check_crops(config, index.size)
+
+
+def _check_leak(index: PatchIndex, benchmarks: Sequence[Benchmark]) -> None:
+    """Refuse, before anything is trained, to measure on a training image.
+
+    Only images of a size that the pool has are decoded.
+
+    Raises:
+        LeakError: an image of a benchmark has the pixels of one of the pool.
+    """
+    shapes = {(image.height, image.width) for image in index.images}
+    for benchmark in benchmarks:
+        for name in benchmark.images:
+            path = benchmark.folder / name
+            with naming(path):
+                height, width = (side - side % ALIGNMENT for side in read_shape(path))
+                if (height, width) not in shapes:
+                    continue
+                _, content = stored(decode(path))
+            if content in index.contents:
+                raise LeakError(
+                    f"{name} of {benchmark.title} is also a training image "
+                    f"({index.contents[content]}, the same pixels). Choose other benchmarks "
+                    "(evaluate.benchmarks), or train without it (images)."
+                )
 
 
 def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:

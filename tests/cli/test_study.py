@@ -273,6 +273,18 @@ def test_what_would_meet_every_cell_stops_the_first(finished, cli, tmp_path):
     assert "0.png" in said.stderr
 
 
+def test_a_training_image_among_the_benchmarks_is_told_before_any_training(
+    study, refused, tmp_path
+):
+    workspace = study(seeds=[0])
+    with Image.open(tmp_path / "images" / "b.png") as image:
+        image.save(tmp_path / "held" / "another name.tif")
+    said = refused("study", "run", "s.yaml")
+    assert said.startswith("another name.tif of held is also a training image (b.png, the same pi")
+    assert "--allow-leak" not in said
+    assert not (workspace / "runs").exists() and not (workspace / "scores").exists()
+
+
 def test_a_study_that_another_protocol_was_used_for_is_measured_anew(finished, cli, refused):
     name = next((finished / "results").glob("fsrcnn*full*.parquet"))
     other = next((finished / "results").glob("fsrcnn*des*.parquet"))
