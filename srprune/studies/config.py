@@ -183,7 +183,7 @@ def _dotted_too(budget: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str
         for key, value in flat(change).items():
             group = [each for each in keys if each.startswith(f"{key}.")] if value is None else []
             found |= dict.fromkeys(group) if group and key not in keys else {key: value}
-        return found
+        return dict.fromkeys(key for key in replaced(found) if key in keys) | found
 
     made = dict(budget)
     if "set" in made:
@@ -195,6 +195,13 @@ def _dotted_too(budget: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str
             if isinstance(levels, Mapping):
                 made["axes"][axis] = {k: level(each, own.get(k)) for k, each in levels.items()}
     return made
+
+
+def replaced(part: Mapping[str, Any]) -> list[str]:
+    """Keys that a ``set`` or a level puts out of force: a budget is in steps or in epochs."""
+    pair = ("budget.steps", "budget.epochs")
+    given = [key for key in pair if part.get(key) is not None]
+    return [key for key in pair if key not in given] if len(given) == 1 else []
 
 
 def _in_vain(there: Any, change: Any, within: str = "") -> Iterator[str]:

@@ -28,7 +28,7 @@ from srprune.core.yaml_file import load, parse
 from srprune.models import MODELS
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
-from srprune.studies.config import StudyConfig
+from srprune.studies.config import StudyConfig, replaced
 
 FULL = "full"
 MEASURING = tuple(DynamicConfig.model_fields)  # keys of a level that say how runs are measured
@@ -168,6 +168,7 @@ def _parts(study: StudyConfig, levels: Mapping[str, str]) -> dict[str, Mapping[s
 def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
     changes: dict[str, object] = {}
     for part in _parts(study, levels).values():
+        changes.update(dict.fromkeys(replaced(part)))
         changes.update(part)
     file = changes.pop("config", None)
     if not isinstance(file, str):

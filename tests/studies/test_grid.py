@@ -184,6 +184,27 @@ def test_a_level_may_have_fewer_seeds(write):
         cells(write({"axes": {"length": {"half": {"seeds": 0}}}}))
 
 
+def test_steps_and_epochs_replace_each_other(write):
+    axes = {**STUDY["axes"], "length": {"epochs": {"budget": {"epochs": 3}}, "whole": {}}}
+    path = write(axes=axes, budgets={"cpu": {"set": {"budget": {"epochs": 7}}}})
+    budgets = [cell.config.budget for cell in cells(path)[:2]]
+    assert [(each.steps, each.epochs) for each in budgets] == [(None, 3), (100, None)]
+    budgets = [cell.config.budget for cell in cells(path, budget="cpu")[:2]]
+    assert [(each.steps, each.epochs) for each in budgets] == [(None, 3), (None, 7)]
+    both = {**STUDY["set"], "budget.epochs": 3}
+    with pytest.raises(ConfigError, match=r"budget: give either steps or epochs \(set\)"):
+        cells(write(set=both))
+
+
+def test_values_that_do_not_go_together_are_told_with_the_level_that_has_them(write):
+    level = {"pruning.ratio": 0.9, "pruning.offset": 0.3}
+    with pytest.raises(ConfigError) as error:
+        cells(write({"axes": {"core-set": {"des50": level}}}))
+    (fault,) = error.value.faults
+    assert "ratio 0.9 and offset 0.3 add up to 1.2" in fault
+    assert fault.endswith("(axes.core-set.des50).")
+
+
 @pytest.mark.parametrize("share", [0, -1, "half", True])
 def test_a_share_of_the_steps_is_above_0(write, share):
     with pytest.raises(ConfigError, match=r"steps is .* must be a share of the budget, above 0"):
