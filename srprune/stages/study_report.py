@@ -17,6 +17,7 @@ from srprune.images.benchmarks import Benchmark
 from srprune.reporting.paper import paper_value
 from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
+from srprune.selection.adaptive import adaptive_plan
 from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.logs import column, lost
@@ -243,7 +244,8 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
             f"the measurements of {cell.name} are of other weights than those in {run}. Run "
             "'srprune study' again, which measures anew."
         )
-    patches = read_index(workspace).fingerprint
+    index = read_index(workspace)
+    patches = index.fingerprint
     coreset = workspace.coreset(header.params["train_set"])
     if "coreset" in header.parents and coreset.exists():
         there = read_header(coreset).fingerprint
@@ -262,13 +264,34 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     return replace(
         seen,
         rows=table.rows,
-        cost=_cost(cell, record, adaptive, tables.path(cell.measured_as)),
+        cost=_cost(cell, record, len(index), adaptive, tables.path(cell.measured_as)),
         curve=tuple(column(run / "validation.csv", "psnr_y")),
         diverged=lost(run, cell.config, record.steps),
     )
 
 
-def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], results: Path) -> Cost:
+def _cost(
+    cell: Cell,
+    record: Record,
+    num_patches: int,
+    adaptive: Sequence[tuple[int, float]],
+    results: Path,
+) -> Cost:
+    """What a run took.
+
+    Args:
+        cell: that was run.
+        record: of its training; its patches are the active ones, where these change.
+        num_patches: of the pool.
+        adaptive: step and patches visited so far, where they are chosen in training.
+        results: its table of measurements.
+    """
+    stored, pruning = record.num_patches, cell.config.pruning
+    if cell.rule != FULL and (rule := RULES.load(cell.rule)).in_training:
+        plan = adaptive_plan(
+            num_patches, pruning.ratio, pruning.offset, pruning.seed, rule.checked(pruning.args)
+        )
+        stored = len(plan.ids_M)
     visits = record.steps * cell.config.batch
     visited: int | None = min(record.num_patches, visits)  # each patch comes once an epoch
     if adaptive:
@@ -277,7 +300,7 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], res
         visited = None
     routing = read_routing(results) if cell.dynamic else None
     return Cost(
-        num_patches=record.num_patches,
+        num_patches=stored,
         num_bytes=record.num_bytes,
         steps=record.steps,
         num_visited=visited,

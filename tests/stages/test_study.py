@@ -23,6 +23,7 @@ from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.reporting.canvas import canvas
 from srprune.reporting.study.pictures import plans
+from srprune.selection.rule import portion
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.study import run_cell, run_cells
@@ -246,6 +247,24 @@ def test_the_papers_figure_beside_a_row_is_that_of_its_steps_and_its_score(opene
     # Table 1 of Moser et al. 2024, FSRCNN; the full set is not trained yet
     assert printed == {"des25": 30.98, "des25, all steps": 31.35, "laplacian25": None}
     assert found.cut_down == ("fsrcnn (d 6, s 4, m 1)",)
+
+
+def test_patches_that_may_be_chosen_in_training_count_as_stored(opened: Open) -> None:
+    chosen = {"pruning.rule": "adaptive", "pruning.ratio": 0.25, "pruning.offset": 0}
+    levels = {
+        **STUDY["axes"]["core-set"],
+        "any": chosen,
+        "of half": {**chosen, "pruning.args": {"bound": 0.5}},
+    }
+    plan, setting = opened({**STUDY, "axes": {"core-set": levels}, "seeds": [0]})
+    run_cells(plan, plan.cells, setting)
+    found = findings(plan, setting.workspace, setting.benchmarks, command="")
+    full, everything, half = (row.cost for row in found.rows)
+    assert full and everything and half
+    assert everything.num_patches == full.num_patches
+    assert everything.num_bytes == full.num_bytes
+    assert half.num_patches == portion(0.5, full.num_patches)
+    assert half.num_visited is not None and half.num_visited <= half.num_patches
 
 
 def test_a_stop_is_heard_while_a_router_is_fitted(opened: Open) -> None:
