@@ -21,6 +21,7 @@ from srprune.selection.adaptive import adaptive_plan
 from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.logs import column, lost
+from srprune.stages.restorers import WEIGHTS
 from srprune.stages.routing import lr_of, read_routing, tile_map
 from srprune.stages.study_plan import Plan, check_unedited, first_of, status
 from srprune.studies.config import StudyConfig
@@ -76,6 +77,7 @@ def findings(
     study = plan.study
     tables = _Tables(workspace, benchmarks, study.evaluate.protocol)
     observations = [_observe(cell, workspace, tables) for cell in plan.cells]
+    _check_coresets(plan.cells, workspace)
     if not any(each.counts for each in observations):
         told = zip(plan.cells, observations, strict=True)
         if gone := [
@@ -238,7 +240,7 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
         table = tables.read(cell.measured_as)
     except MissingArtifact:  # killed between training and measuring
         return seen
-    header = read_weights_header(run / "weights.safetensors")
+    header = read_weights_header(run / WEIGHTS)
     if table.header.parents["model"] != header.fingerprint:
         raise ArtifactMismatch(
             f"the measurements of {cell.name} are of other weights than those in {run}. Run "
@@ -268,6 +270,29 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
         curve=tuple(column(run / "validation.csv", "psnr_y")),
         diverged=lost(run, cell.config, record.steps),
     )
+
+
+def _check_coresets(cells: Sequence[Cell], workspace: Workspace) -> None:
+    """Refuse seeds of one row on several core-sets, where the rule draws none anew for each seed.
+
+    So it is with runs of machines that each trained a scoring model of their own.
+
+    Raises:
+        ArtifactMismatch: there are such.
+    """
+    first: dict[tuple[str, ...], tuple[Path, str]] = {}
+    for cell in cells:
+        weights = workspace.run(cell.name) / WEIGHTS
+        if cell.rule == FULL or RULES.load(cell.rule).seeded or not weights.exists():
+            continue
+        coreset = read_weights_header(weights).parents.get("coreset", "")
+        other, known = first.setdefault(tuple(cell.levels.values()), (weights.parent, coreset))
+        if known != coreset:
+            raise ArtifactMismatch(
+                f"{weights.parent} was trained on core-set {coreset[:8]}, and {other} on "
+                f"{known[:8]}: they cannot stand in one mean. Make scorers, scores and core-sets "
+                "once, and run the study with --edited, which trains again what is of others."
+            )
 
 
 def _cost(

@@ -145,6 +145,25 @@ def test_processes_and_shards_share_the_cells_and_make_the_same_runs(study, cli,
         assert tensors(one) == tensors(other)
 
 
+def test_machines_without_a_common_disk_share_a_study(study, cli, tmp_path):
+    """As docs/studies.md tells."""
+    study()
+    start = tmp_path / "start"
+    rehearsal = ("--set", "seeds=[0]", "--set", "set.budget.steps=1")
+    cli("study", "run", "s.yaml", *rehearsal, "-w", start)
+    for folder in ("runs", "results", "studies"):
+        shutil.rmtree(start / folder)
+    for n in range(2):
+        shutil.copytree(start, tmp_path / f"machine{n}")
+        cli("study", "run", "s.yaml", "--shard", f"{n}/2", "-w", f"machine{n}")
+    for folder in ("runs", "results"):
+        there = tmp_path / "machine0" / folder
+        shutil.copytree(tmp_path / "machine1" / folder, there, dirs_exist_ok=True)
+    assert "6 of 6 cells" in cli("study", "status", "s.yaml", "-w", "machine0").stdout
+    facts = json.loads(cli("study", "report", "s.yaml", "-w", "machine0", "--json").stdout)
+    assert [row["seeds"] for row in facts["rows"]] == [[0, 1]] * 3
+
+
 def tensors(raw):
     """The numbers of a safetensors file: what stands behind its header."""
     return raw[8 + int.from_bytes(raw[:8], "little") :]

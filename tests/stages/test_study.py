@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -176,6 +177,30 @@ def test_runs_of_an_edited_scoring_model_are_refused_or_made_again(opened: Open)
     run_cells(plan, plan.cells, setting)
     assert trained(plan, setting) == after
     assert findings(plan, setting.workspace, setting.benchmarks, command="").num_runs == 3
+
+
+def test_seeds_on_core_sets_of_two_machines_are_in_no_mean(opened: Open, tmp_path: Path) -> None:
+    """Each has trained its own scoring model; runs and results are copied together."""
+    scorer = {**RANKED["scorers"]["srcnn"]["set"], "seed": 1}
+    plans = [
+        opened(
+            {**RANKED, "seeds": [0, 1], "scorers": {"srcnn": {"config": "srcnn.yaml", "set": own}}}
+        )
+        for own in (RANKED["scorers"]["srcnn"]["set"], scorer)
+    ]
+    workspaces = [Workspace(tmp_path / name) for name in ("one", "other")]
+    for seed, ((plan, setting), workspace) in enumerate(zip(plans, workspaces, strict=True)):
+        there = replace(setting, workspace=workspace)
+        cells = [cell for cell in plan.cells if cell.seed == seed]
+        prepare(plan.study, cells, there)
+        run_cells(plan, cells, there)
+    one, other = (workspace.root for workspace in workspaces)
+    for folder in ("runs", "results"):
+        shutil.copytree(other / folder, one / folder, dirs_exist_ok=True)
+    shutil.rmtree(one / "coresets")
+    plan, setting = plans[0]
+    with pytest.raises(ArtifactMismatch, match="they cannot stand in one mean"):
+        findings(plan, workspaces[0], setting.benchmarks, command="")
 
 
 def test_a_study_of_other_patches_leaves_those_that_runs_stand_on(opened: Open) -> None:
