@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal
@@ -102,7 +102,8 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
     Args:
         plan: of the study as it is now.
         workspace: holds the runs.
-        edited: go on with a study some of whose cells were changed.
+        edited: go on with a study some of whose cells were changed; their runs of before count as
+            stopped.
 
     Returns:
         What was edited since.
@@ -115,6 +116,10 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
         if not edited:
             check_unedited(plan, workspace)
         before = Ledger.read(plan.folder)
+        for name in {*void_cells(plan, workspace).values()} & {cell.name for cell in plan.cells}:
+            run = workspace.run(name)
+            if record := Record.read(run):  # until it was made again, or found to be the same
+                replace(record, state="stopped", reason="").write(run)
         now.write(plan.folder)
     return before.edits(now) if before else Edits((), (), ())
 
@@ -128,24 +133,23 @@ def check_unedited(plan: Plan, workspace: Workspace) -> None:
     if void := void_cells(plan, workspace):
         raise InputError(
             f"{plan.name} was edited after it began, which makes the results of {len(void)} "
-            f"cells void: {first_of(void)}. Run it with --edited to make these again "
+            f"cells void: {first_of([*void])}. Run it with --edited to make these again "
             "(runs of the same configs are found and kept), or undo the edit."
         )
 
 
-def void_cells(plan: Plan, workspace: Workspace) -> list[str]:
-    """Labels of the cells that have runs, and are other runs since the study was edited.
+def void_cells(plan: Plan, workspace: Workspace) -> dict[str, str]:
+    """Labels of the cells that are other runs since the study was edited, with the runs they had.
 
     Raises:
         ArtifactError: a damaged record, of the study or of a run.
     """
     before = Ledger.read(plan.folder)
     if before is None:
-        return []
+        return {}
     changed = before.edits(Ledger.of(plan.study, plan.cells)).changed
-    return [
-        label for label in changed if Record.read(workspace.run(before.cells[label].split()[0]))
-    ]
+    runs = {label: before.cells[label].split()[0] for label in changed}
+    return {label: run for label, run in runs.items() if Record.read(workspace.run(run))}
 
 
 CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing", "void"]

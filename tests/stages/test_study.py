@@ -28,10 +28,11 @@ from srprune.selection.rule import portion
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.study import run_cell, run_cells
-from srprune.stages.study_plan import Plan, open_study, status
+from srprune.stages.study_plan import Plan, begin, open_study, status
 from srprune.stages.study_prepare import prepare
 from srprune.stages.study_report import findings
 from srprune.stages.study_setting import Setting
+from srprune.studies.record import Record
 from srprune.training.checkpoints import Checkpoints
 
 STUDY = {
@@ -177,6 +178,37 @@ def test_runs_of_an_edited_scoring_model_are_refused_or_made_again(opened: Open)
     run_cells(plan, plan.cells, setting)
     assert trained(plan, setting) == after
     assert findings(plan, setting.workspace, setting.benchmarks, command="").num_runs == 3
+
+
+@pytest.mark.parametrize(("key", "same"), [("validation.every", True), ("optimizer.lr", False)])
+def test_runs_of_before_an_edit_count_for_nothing_until_they_are_made_again(
+    opened: Open, key: str, same: bool
+) -> None:
+    """A run with --edited may be stopped at any time. An edit may also change no score."""
+    plan, setting = opened(RANKED)
+    begin(plan, setting.workspace)
+    prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
+    before, (ranked,) = trained(plan, setting), [cell for cell in plan.cells if cell.score]
+    record = Record.read(setting.workspace.run(ranked.name))
+    scorer = {"config": "srcnn.yaml", "set": {**RANKED["scorers"]["srcnn"]["set"], key: 0.5}}
+    if same:
+        scorer["set"][key] = 7
+    plan, setting = opened({**RANKED, "scorers": {"srcnn": scorer}})
+    begin(plan, setting.workspace, edited=True)
+    states = {
+        cell.levels["core-set"]: state for cell, state in status(plan, setting.workspace).states
+    }
+    assert states == {"full": "finished", "random50": "finished", "des50": "stopped"}
+    found = findings(plan, setting.workspace, setting.benchmarks, command="")
+    assert [row.seeds for row in found.rows] == [(0,), (0,), ()]
+    remake = replace(setting, edited=True)
+    prepare(plan.study, plan.cells, remake)
+    run_cells(plan, plan.cells, remake)
+    assert status(plan, setting.workspace).count("finished") == 3
+    assert (trained(plan, setting) == before) == same
+    after = Record.read(setting.workspace.run(ranked.name))
+    assert record and after and (after.seconds >= record.seconds or not same)
 
 
 def test_seeds_on_core_sets_of_two_machines_are_in_no_mean(opened: Open, tmp_path: Path) -> None:
