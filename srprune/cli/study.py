@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -77,11 +78,12 @@ def study(
 
     action, name = _parsed(words)
     plan = open_study(find_config(name, STUDIES), workspace, budget, overrides)
+    cells = _part(plan, shard)
     if action == STATUS or dry_run:
-        _say_status(status(plan, workspace), as_json, cells=dry_run)
+        part = replace(plan, cells=tuple(cells))
+        _say_status(status(part, workspace), as_json, cells=dry_run)
         return
     if action in (RUN, WHOLE):
-        cells = _part(plan, shard)
         again = [RUN, name, *_again(budget, overrides, roots, workspace, shard, edited)]
         _run(plan, cells, again, jobs, devices, edited, workers, roots, workspace, as_json)
         if action == RUN and as_json:
@@ -139,9 +141,11 @@ def _run(
     as_json: bool,
 ) -> None:
     from srprune.stages.evaluate import find_benchmarks
-    from srprune.stages.study import Setting, prepare, run_cells
+    from srprune.stages.study import run_cells
     from srprune.stages.study_jobs import run_processes
     from srprune.stages.study_plan import begin
+    from srprune.stages.study_prepare import prepare
+    from srprune.stages.study_setting import Setting
 
     def tell(line: str) -> None:
         click.echo(line, err=as_json)
@@ -246,9 +250,15 @@ def _say_status(found: Status, as_json: bool, *, cells: bool) -> None:
     from srprune.stages.study_plan import CellState
 
     for cell, state in found.states:
-        if cells or state in ("diverged", "running", "stopped", "trained"):
+        if cells or state in ("diverged", "running", "stopped", "trained", "void"):
             click.echo(f"{state:>9}  {cell.label}  ({cell.name})")
     click.echo(str(found))
     counts = [(state, found.count(state)) for state in get_args(CellState) if found.count(state)]
     click.echo(", ".join(f"{number} {state}" for state, number in counts))
-    click.echo(f"{found.steps_done:,} of {found.steps:,} steps")
+    steps = "an unknown number of" if found.steps is None else f"{found.steps:,}"
+    click.echo(f"{found.steps_done:,} of {steps} steps")
+    if found.count("void"):
+        click.echo(
+            "void: runs of before the study was edited. Run it with --edited to make these again, "
+            "or undo the edit."
+        )

@@ -75,7 +75,7 @@ class Cost:
     """What a row costs a seed, as a mean over its seeds.
 
     Attributes:
-        num_patches: patches kept.
+        num_patches: patches that have to be there: those kept, or all that training may choose.
         num_bytes: of uint8 pixels, HR and LR, overlaps counted once.
         steps: optimizer updates.
         num_visited: patches that were drawn at least once.

@@ -112,6 +112,7 @@ def dump(model: BaseModel) -> str:
 
 
 _DEEPEST = 100  # levels; the JSON reader of pydantic stops at 200
+_OVERRIDES = 10**9  # they sort behind all lines
 _LARGEST = 200_000  # values; aliases of aliases can blow up a small file
 
 
@@ -165,7 +166,7 @@ class _Reader:
     def override(self, data: dict[str, Any], text: str) -> None:
         """Set one ``a.b=value`` of the command line in the data."""
         self._overrides += 1
-        place = _Place(10**9 + self._overrides, f"--set {printable(text)}")
+        place = _Place(_OVERRIDES + self._overrides, f"--set {printable(text)}")
         name, sign, value = text.partition("=")
         steps = name.strip().split(".")
         if not sign or not all(step and step.isprintable() for step in steps):
@@ -301,6 +302,8 @@ class _Reader:
                 self._fault(place, str(unknown("key", key, known, within=within)))
             elif kind in ("value_error", "assertion_error"):  # "Value error, " goes before
                 head = f"{name}: " if name else ""
+                if name:  # what does not go together: the last override made it so
+                    place = max([place, *self._overridden(path)])
                 self._fault(place, head + said.partition(", ")[2].rstrip("."))
             else:
                 want = wanted(kind, value, here) or "".join(SHOULD.findall(said))
@@ -308,6 +311,11 @@ class _Reader:
                     continue  # another member of the union, of that kind, tells what is wrong in it
                 head = f"{name or 'the file'} is {shown(value)}"
                 self._fault(place, head if want else f"{head}; {said}", want)
+
+    def _overridden(self, path: KeyPath) -> list[_Place]:
+        """The overrides of what stands below a path."""
+        own = (place for below, place in self._places.items() if below[: len(path)] == path)
+        return [place for place in own if place.order > _OVERRIDES]
 
     def _follow(self, loc: KeyPath, root: Schema) -> tuple[KeyPath, list[Schema]]:
         """Translate a location of pydantic, which names members of unions too, into a path.

@@ -244,7 +244,7 @@ def evaluate_model(
             raise LeakError(
                 f"{name} of {benchmark.title} is also a training image of "
                 f"{subject.restorer.name} ({candidate.training_images[content]}, the same "
-                "pixels). Evaluate on other images, or pass --allow-leak."
+                "pixels). Evaluate on other images; or, with eval, pass --allow-leak."
             )
 
     def restored(benchmark: Benchmark, name: str, sr: Pixels) -> None:

@@ -2,221 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from srprune.core.artifact import canonical
-from srprune.core.config import DynamicConfig, StageConfig, TrainConfig
-from srprune.core.configs import find_config
+from srprune.core.config import DynamicConfig
 from srprune.core.energy import EnergyMeter
-from srprune.core.errors import ArtifactMismatch, Busy, Diverged, InputError, Stopped
-from srprune.core.lock import WAIT_S, exclusive, in_turn
-from srprune.core.patches import PatchIndex
-from srprune.core.progress import Progress, heeding, silent
-from srprune.core.results import METRICS, benchmark_means
-from srprune.core.workspace import Workspace
-from srprune.core.yaml_file import load
-from srprune.images.benchmarks import Benchmark
-from srprune.models.device import pick_device, processor
-from srprune.scoring import RECONSTRUCTION
-from srprune.selection.rule import portion
-from srprune.stages.distill.road import distil, seconds_of
-from srprune.stages.dynamic import run_dynamically
-from srprune.stages.evaluate import (
-    BICUBIC,
-    evaluate_model,
-    open_candidate,
-    results_path,
+from srprune.core.errors import (
+    ArtifactMismatch,
+    Busy,
+    Diverged,
+    ImageError,
+    LeakError,
+    Stopped,
+    StorageError,
+    UserError,
 )
-from srprune.stages.extract import ImageSource, check_kept, extract
-from srprune.stages.fit import fit
-from srprune.stages.job import Job, check_crops
-from srprune.stages.pool import open_pool
-from srprune.stages.pool_images import find_images
-from srprune.stages.pretrain import held_out_validation, plan_pretraining
+from srprune.core.lock import WAIT_S, exclusive
+from srprune.core.results import METRICS, benchmark_means
+from srprune.models.device import processor
+from srprune.stages.distill.road import seconds_of
+from srprune.stages.dynamic import run_dynamically
+from srprune.stages.evaluate import evaluate_model, open_candidate, results_path
+from srprune.stages.job import Job
 from srprune.stages.route import route, router_path
-from srprune.stages.score import Options, score
-from srprune.stages.study_plan import Plan, roads_of, status
+from srprune.stages.study_plan import Plan, status
+from srprune.stages.study_setting import Setting, fit_or_remake
 from srprune.stages.train import plan_training, validation
-from srprune.studies.config import ScoreConfig, StudyConfig
+from srprune.studies.config import StudyConfig
 from srprune.studies.grid import Cell
 from srprune.studies.record import Record, State
-from srprune.training.loop import Validate
 
-Tell = Callable[[str], None]
-
-NETWORK = {"model", "model_args", "scale", "lr_crop", "skip_rim"}  # what crops have to fit
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where and how cells are run.
-
-    Attributes:
-        workspace: holds all runs; studies share those that are the same.
-        roots: where benchmarks are looked for.
-        benchmarks: of the study.
-        device: of the trainings, such as ``cuda:1``.
-        workers: threads for decoding.
-        edited: what was made from other inputs than those of now is made again; off: refused.
-        stopping: asked after each step of a training; True saves a checkpoint and stops. Asked on
-            the way of all else, too, which then leaves nothing half-made.
-        tell: told a line about each stage.
-        progress: told on the way.
-    """
-
-    workspace: Workspace
-    roots: list[Path]
-    benchmarks: list[Benchmark]
-    device: str = "auto"
-    workers: int = 1
-    edited: bool = False
-    stopping: Callable[[], bool] = field(default=lambda: False)
-    tell: Tell = field(default=lambda line: None)
-    progress: Progress = silent
-
-    @cached_property
-    def heeding(self) -> Progress:
-        """Of work that keeps no checkpoint."""
-        return heeding(self.stopping, self.progress)
-
-    @cached_property
-    def where(self) -> torch.device:
-        """The device, found."""
-        return pick_device(self.device)
-
-
-def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None:
-    """Make what cells share: patches, LR, scoring models, score tables, bicubic's figures.
-
-    One process makes them; others that share the workspace wait meanwhile.
-
-    Args:
-        study: of the cells.
-        cells: to be run.
-        setting: where and how.
-
-    Raises:
-        UserError: what the stages raise.
-    """
-    workspace, progress = setting.workspace, setting.heeding
-    with in_turn(workspace.at_work("preparation"), setting.tell, setting.heeding):
-        images = find_images(study.images, setting.roots, setting.tell, progress)
-        source = ImageSource.find(images)
-        if not setting.edited:
-            check_kept(source, study.extract, workspace)
-        index = extract(
-            source, study.extract, workspace, workers=setting.workers, progress=progress
-        )
-        setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
-        roads = roads_of(study, cells, len(index))  # a set that is too small is refused at once
-        _check(cells, index)
-        for scale in sorted({cell.config.scale for cell in cells}):
-            open_pool(workspace, scale, progress)
-            named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
-            scores = {name: study.scores.get(name, ScoreConfig(method=name)) for name in named}
-            for name in dict.fromkeys(each for table in scores.values() for each in table.scorers):
-                _pretrain(study.scorers[name], name, scale, setting)
-            for name, table in scores.items():
-                _score(table, name, scale, setting)
-            evaluate_model(
-                open_candidate(BICUBIC, workspace, scale, setting.where),
-                setting.benchmarks,
-                workspace,
-                protocol=study.evaluate.protocol,
-                device=setting.where,
-                progress=progress,
-            )
-        for name, road in roads.items():
-            distil(
-                workspace,
-                name,
-                road,
-                device=setting.where,
-                stopping=setting.stopping,
-                tell=setting.tell,
-                progress=setting.progress,
-            )
-
-
-def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
-    """Refuse, before anything is trained, cells that could not be trained when their turn comes."""
-    seen: set[str] = set()
-    for cell in cells:
-        config = cell.config
-        kept = portion(config.pruning.ratio, len(index))
-        if config.batch > kept:
-            raise InputError(
-                f"batch is {config.batch}, but the cell '{cell.label}' trains on {kept} of the "
-                f"{len(index):,} patches. Choose a batch of at most {kept}, or a larger ratio."
-            )
-        plain = config.model_dump(mode="json", include=NETWORK)
-        if (key := canonical(plain)) not in seen:
-            seen.add(key)
-            check_crops(config, index.size)
-
-
-def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:
-    """Train a scoring model on all patches, unless it is there."""
-    changes = {**stage.set, "scale": scale, "pruning.ratio": 1, "pruning.offset": 0}
-    config = load(
-        find_config(stage.config), TrainConfig, [f"{k}={json.dumps(v)}" for k, v in changes.items()]
-    )
-    job = plan_pretraining(
-        config, setting.workspace, name=f"{name}_x{scale}", progress=setting.heeding
-    )
-    _fit(job, held_out_validation(config, job.pool, setting.where), setting)
-    setting.tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
-
-
-def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
-    """Make a score table, unless it is there."""
-    models = table.method in RECONSTRUCTION
-    options = Options(context=table.context, include_rim=table.include_rim)
-    make = partial(
-        score,
-        setting.workspace,
-        method=table.method,
-        scale=scale if models else None,
-        scorers=[f"{each}_x{scale}" for each in table.scorers],
-        options=options if models else None,
-        name=None if name == table.method else f"{name}_x{scale}",
-        device=setting.device,
-        tell=setting.tell,
-        progress=setting.heeding,
-    )
-    try:
-        made, _ = make()
-    except ArtifactMismatch:
-        if not setting.edited:
-            raise
-        made, _ = make(restart=True)
-    setting.tell(f"scores {made}")
-
-
-def _fit(job: Job, validate: Validate | None, setting: Setting) -> None:
-    """Train a job, or go on with it; with ``edited`` one of other inputs is made again."""
-    run = partial(
-        fit,
-        job,
-        device=setting.where,
-        validate=validate,
-        stopping=setting.stopping,
-        progress=setting.progress,
-    )
-    try:
-        run(resume=True)
-    except ArtifactMismatch:
-        if not setting.edited:
-            raise
-        setting.tell(f"{job.folder.name} was made from other inputs and is made again")
-        run(restart=True)
+# What would meet the next cell, too; all else is the cell's own, such as too little memory for it.
+OF_ALL = (ArtifactMismatch, ImageError, LeakError, StorageError, Stopped)
 
 
 def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
@@ -230,8 +49,12 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     Raises:
         Stopped: ``setting.stopping`` said so; what was done is kept.
         ArtifactMismatch: a run that was made from other inputs than those of the workspace.
+        StorageError: the disk is full, or may not be written.
+        ImageError: an image of a benchmark that cannot be used.
+        UserError: cells that failed by themselves, once all others are finished.
     """
     left = list(cells)
+    failed: list[str] = []
     while left:
         busy = []
         for cell in left:
@@ -242,11 +65,23 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
             except Busy:
                 busy.append(cell)
                 continue
+            except OF_ALL:
+                raise
+            except UserError as error:
+                failed.append(cell.label)
+                setting.tell(f"{cell.label} failed: {' '.join(str(error).split())}")
+                continue
             if made:
                 setting.tell(f"{made}; {status(plan, setting.workspace)}")
         if len(busy) == len(left):
             time.sleep(WAIT_S)
         left = busy
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(cells)} cells failed, as told above: {'; '.join(failed)}. All "
+            "others are finished. The same call tries these again; 'srprune study report' passes "
+            "over them."
+        )
 
 
 def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
@@ -348,7 +183,7 @@ def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Rec
     reason = ""
     try:
         watched = replace(setting, progress=meter.watching(setting.progress))
-        _fit(job, validation(cell.config, setting.roots, setting.where), watched)
+        fit_or_remake(job, validation(cell.config, setting.roots, setting.where), watched)
         state = "finished"
     except Diverged as error:
         state, reason = "diverged", str(error)

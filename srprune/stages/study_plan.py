@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from srprune.core.errors import InputError
+from srprune.core.errors import InputError, UserError
 from srprune.core.lock import held, in_turn
 from srprune.core.progress import duration
 from srprune.core.results import results_name
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import known_as
+from srprune.selection.rule import portion
 from srprune.stages.distill.road_plan import Road, check_roads, read_road
+from srprune.stages.extract import read_index
 from srprune.stages.logs import lost
 from srprune.studies.config import StudyConfig, read_study
 from srprune.studies.grid import Cell, cells_of
 from srprune.studies.record import Edits, Ledger, Record
+from srprune.training.plan import plan_steps
 
 SHOWN = 3  # cells that a message names
 
@@ -98,7 +102,8 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
     Args:
         plan: of the study as it is now.
         workspace: holds the runs.
-        edited: go on with a study some of whose cells were changed.
+        edited: go on with a study some of whose cells were changed; their runs of before count as
+            stopped.
 
     Returns:
         What was edited since.
@@ -108,25 +113,48 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
     """
     now = Ledger.of(plan.study, plan.cells)
     with in_turn(plan.folder):
+        if not edited:
+            check_unedited(plan, workspace)
         before = Ledger.read(plan.folder)
-        edits = before.edits(now) if before else Edits((), (), ())
-        void = [
-            label
-            for label in edits.changed
-            if before and Record.read(workspace.run(before.cells[label].split()[0]))
-        ]
-        if void and not edited:
-            raise InputError(
-                f"{plan.name} was edited after it began, which makes the results of {len(void)} "
-                f"cells void: {first_of(void)}. Pass --edited to run these again "
-                "(runs of the same configs are found and kept), or undo the edit."
-            )
+        for name in {*void_cells(plan, workspace).values()} & {cell.name for cell in plan.cells}:
+            run = workspace.run(name)
+            if record := Record.read(run):  # until it was made again, or found to be the same
+                replace(record, state="stopped", reason="").write(run)
         now.write(plan.folder)
-    return edits
+    return before.edits(now) if before else Edits((), (), ())
 
 
-CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing"]
-"""``trained`` is finished but for its measurement; ``diverged`` also one without a NaN."""
+def check_unedited(plan: Plan, workspace: Workspace) -> None:
+    """Refuse a study some of whose results are void since it was edited.
+
+    Raises:
+        InputError: there are such; the message names them.
+    """
+    if void := void_cells(plan, workspace):
+        raise InputError(
+            f"{plan.name} was edited after it began, which makes the results of {len(void)} "
+            f"cells void: {first_of([*void])}. Run it with --edited to make these again "
+            "(runs of the same configs are found and kept), or undo the edit."
+        )
+
+
+def void_cells(plan: Plan, workspace: Workspace) -> dict[str, str]:
+    """Labels of the cells that are other runs since the study was edited, with the runs they had.
+
+    Raises:
+        ArtifactError: a damaged record, of the study or of a run.
+    """
+    before = Ledger.read(plan.folder)
+    if before is None:
+        return {}
+    changed = before.edits(Ledger.of(plan.study, plan.cells)).changed
+    runs = {label: before.cells[label].split()[0] for label in changed}
+    return {label: run for label, run in runs.items() if Record.read(workspace.run(run))}
+
+
+CellState = Literal["finished", "diverged", "trained", "running", "stopped", "missing", "void"]
+"""``trained`` is finished but for its measurement; ``diverged`` also one without a NaN.
+``void`` is of before the study was edited."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +166,9 @@ class Status:
         seconds: of training so far, over all cells.
         joules: likewise; None where nothing counted them.
         left_s: seconds of training that are left on one device, from the pace of finished cells of
-            the same base config; None where none is finished.
+            the same base config; None where none is finished, or where the steps are not known.
         steps_done: optimizer updates so far.
-        steps: of all cells.
+        steps: of all cells; None where a budget is in epochs and there are no patches yet.
     """
 
     states: tuple[tuple[Cell, CellState], ...]
@@ -148,7 +176,7 @@ class Status:
     joules: float | None
     left_s: float | None
     steps_done: int
-    steps: int
+    steps: int | None
 
     def __str__(self) -> str:
         """How far, at what cost, and how long: for people."""
@@ -171,9 +199,15 @@ def status(plan: Plan, workspace: Workspace) -> Status:
     Raises:
         ArtifactError: a damaged record.
     """
-    records = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
+    void = {*void_cells(plan, workspace)}
+    kept = {cell.name for cell in plan.cells if cell.label not in void}
+    records = {
+        cell.name: Record.read(workspace.run(cell.name)) if cell.name in kept else None
+        for cell in plan.cells
+    }
     done = {
-        cell.name: _steps_done(workspace.run(cell.name), records[cell.name]) for cell in plan.cells
+        name: _steps_done(workspace.run(name), record) if name in kept else 0
+        for name, record in records.items()
     }
     paces: dict[str, list[float]] = {}
     for cell in plan.cells:
@@ -181,21 +215,24 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         if record and record.state == "finished" and record.steps:
             paces.setdefault(_base(cell), []).append(record.seconds / record.steps)
     left: float | None = 0.0
-    total = 0
+    total: int | None = 0
+    num_patches = _num_patches(plan, workspace)
     states: list[tuple[Cell, CellState]] = []
     counted: set[str] = set()
     for cell in plan.cells:
         record = records[cell.name]
-        state = _state(cell, record, plan.study, workspace)
+        state = "void" if cell.label in void else _state(cell, record, plan.study, workspace)
         if state in ("missing", "stopped", "trained") and held(workspace.at_work(cell.name)):
             state = "running"
         states.append((cell, state))
         if cell.name in counted:  # measured in several ways, trained once
             continue
         counted.add(cell.name)
-        steps = cell.config.budget.steps or 0
-        steps = record.steps if record else steps
-        total += steps
+        steps = record.steps if record else _steps(cell, num_patches)
+        if steps is None:
+            total = left = None
+            continue
+        total = None if total is None else total + steps
         if steps > done[cell.name] and state != "diverged" and left is not None:
             pace = paces.get(_base(cell))
             left = (
@@ -231,6 +268,31 @@ def _measured(cell: Cell, study: StudyConfig, workspace: Workspace) -> bool:
     benchmarks = [known_as(name) for name in study.evaluate.benchmarks]
     name = results_name(cell.measured_as, benchmarks, study.evaluate.protocol)
     return workspace.results(name).exists()
+
+
+def _num_patches(plan: Plan, workspace: Workspace) -> int | None:
+    """How many patches the study has; None before they are there."""
+    try:
+        index = read_index(workspace)
+    except UserError:  # missing or damaged: the run tells
+        return None
+    grid = plan.study.extract
+    return len(index) if (index.size, index.stride) == (grid.size, grid.stride) else None
+
+
+def _steps(cell: Cell, num_patches: int | None) -> int | None:
+    """Steps that a cell will get; None where they hang on patches that are not there yet."""
+    budget, pruning = cell.config.budget, cell.config.pruning
+    if num_patches is None and budget.steps is None:
+        return None
+    share = Fraction(repr(pruning.ratio))
+    return plan_steps(
+        budget,
+        batch=cell.config.batch,
+        num_full=num_patches or share.denominator,
+        num_patches=portion(pruning.ratio, num_patches) if num_patches else share.numerator,
+        step_matching=pruning.step_matching,
+    ).steps
 
 
 def _base(cell: Cell) -> str:

@@ -17,11 +17,13 @@ from srprune.images.benchmarks import Benchmark
 from srprune.reporting.paper import paper_value
 from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
+from srprune.selection.adaptive import adaptive_plan
 from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
 from srprune.stages.logs import column, lost
+from srprune.stages.restorers import WEIGHTS
 from srprune.stages.routing import lr_of, read_routing, tile_map
-from srprune.stages.study_plan import Plan, first_of, status
+from srprune.stages.study_plan import Plan, check_unedited, first_of, status
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
 from srprune.studies.observation import Observation, expected
@@ -48,8 +50,11 @@ def report_study(
 
     Raises:
         MissingArtifact: no cell is finished.
+        InputError: the study was edited, and its runs are of before; or all that are finished
+            diverged.
         ArtifactMismatch: runs of other patches, or measured on other images than the others.
     """
+    check_unedited(plan, workspace)
     found = findings(plan, workspace, benchmarks, command=command)
     return found, write_study_report(found, plan.folder / "report", progress=progress)
 
@@ -73,6 +78,7 @@ def findings(
     study = plan.study
     tables = _Tables(workspace, benchmarks, study.evaluate.protocol)
     observations = [_observe(cell, workspace, tables) for cell in plan.cells]
+    _check_coresets(plan.cells, workspace)
     if not any(each.counts for each in observations):
         told = zip(plan.cells, observations, strict=True)
         if gone := [
@@ -225,13 +231,14 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
         table = tables.read(cell.measured_as)
     except MissingArtifact:  # killed between training and measuring
         return seen
-    header = read_weights_header(run / "weights.safetensors")
+    header = read_weights_header(run / WEIGHTS)
     if table.header.parents["model"] != header.fingerprint:
         raise ArtifactMismatch(
             f"the measurements of {cell.name} are of other weights than those in {run}. Run "
             "'srprune study' again, which measures anew."
         )
-    patches = read_index(workspace).fingerprint
+    index = read_index(workspace)
+    patches = index.fingerprint
     coreset = workspace.coreset(header.params["train_set"])
     if "coreset" in header.parents and coreset.exists():
         there = read_header(coreset).fingerprint
@@ -250,13 +257,57 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
     return replace(
         seen,
         rows=table.rows,
-        cost=_cost(cell, record, adaptive, tables.path(cell.measured_as)),
+        cost=_cost(cell, record, len(index), adaptive, tables.path(cell.measured_as)),
         curve=tuple(column(run / "validation.csv", "psnr_y")),
         diverged=lost(run, cell.config, record.steps),
     )
 
 
-def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], results: Path) -> Cost:
+def _check_coresets(cells: Sequence[Cell], workspace: Workspace) -> None:
+    """Refuse seeds of one row on several core-sets, where the rule draws none anew for each seed.
+
+    So it is with runs of machines that each trained a scoring model of their own.
+
+    Raises:
+        ArtifactMismatch: there are such.
+    """
+    first: dict[tuple[str, ...], tuple[Path, str]] = {}
+    for cell in cells:
+        weights = workspace.run(cell.name) / WEIGHTS
+        if cell.rule == FULL or RULES.load(cell.rule).seeded or not weights.exists():
+            continue
+        coreset = read_weights_header(weights).parents.get("coreset", "")
+        other, known = first.setdefault(tuple(cell.levels.values()), (weights.parent, coreset))
+        if known != coreset:
+            raise ArtifactMismatch(
+                f"{weights.parent} was trained on core-set {coreset[:8]}, and {other} on "
+                f"{known[:8]}: they cannot stand in one mean. Make scorers, scores and core-sets "
+                "once, and run the study with --edited, which trains again what is of others."
+            )
+
+
+def _cost(
+    cell: Cell,
+    record: Record,
+    num_patches: int,
+    adaptive: Sequence[tuple[int, float]],
+    results: Path,
+) -> Cost:
+    """What a run took.
+
+    Args:
+        cell: that was run.
+        record: of its training; its patches are the active ones, where these change.
+        num_patches: of the pool.
+        adaptive: step and patches visited so far, where they are chosen in training.
+        results: its table of measurements.
+    """
+    stored, pruning = record.num_patches, cell.config.pruning
+    if cell.rule != FULL and (rule := RULES.load(cell.rule)).in_training:
+        plan = adaptive_plan(
+            num_patches, pruning.ratio, pruning.offset, pruning.seed, rule.checked(pruning.args)
+        )
+        stored = len(plan.ids_M)
     visits = record.steps * cell.config.batch
     visited: int | None = min(record.num_patches, visits)  # each patch comes once an epoch
     if adaptive:
@@ -265,7 +316,7 @@ def _cost(cell: Cell, record: Record, adaptive: Sequence[tuple[int, float]], res
         visited = None
     routing = read_routing(results) if cell.dynamic else None
     return Cost(
-        num_patches=record.num_patches,
+        num_patches=stored,
         num_bytes=record.num_bytes,
         steps=record.steps,
         num_visited=visited,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,7 +19,7 @@ from srprune.core.config import (
     Strict,
 )
 from srprune.core.errors import ConfigError
-from srprune.core.names import unknown
+from srprune.core.names import near, unknown
 from srprune.core.yaml_file import load, parse
 from srprune.scoring import SCORERS
 
@@ -136,9 +136,22 @@ def read_study(path: Path, budget: str | None = None, overrides: Sequence[str] =
         return study
     if budget not in study.budgets:
         raise unknown("budget", budget, study.budgets)
-    merged = _merged(_plain(study), study.budgets[budget])
+    there = _plain(study)
+    change = _dotted_too(study.budgets[budget], there)
+    if vain := list(_in_vain(there, change)):
+        raise ConfigError([f"budgets.{budget}.{each} ({path})." for each in vain])
+    merged = _merged(there, change)
     axes, contrasts = merged.get("axes"), merged.get("contrasts")
     levels = axes.get(study.compare) if isinstance(axes, Mapping) else None
+    first = next(iter(study.axes[study.compare]))
+    compared = merged.get("compare") == study.compare
+    if compared and isinstance(levels, Mapping) and first not in levels:
+        # else the next level would be in its place without a word
+        fault = (
+            f"budgets.{budget}.axes.{study.compare} takes out {first!r}, which all other levels "
+            f"are compared with. Keep it, or put another one first ({path})."
+        )
+        raise ConfigError([fault])
     if isinstance(levels, Mapping) and isinstance(contrasts, dict):  # else it is told below
         for name, pair in study.contrasts.items():  # dropped levels need not be named in both
             if not set(pair) <= set(levels):
@@ -154,6 +167,52 @@ def _plain(study: StudyConfig) -> dict[str, Any]:
     values = json.loads(study.model_dump_json(exclude={"budgets"}))
     assert isinstance(values, dict)
     return values
+
+
+def _dotted_too(budget: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, Any]:
+    """A budget whose ``set`` and levels have dotted keys, as those have that it changes.
+
+    null over a group of keys, such as ``validation``, becomes null over each of them.
+    """
+
+    def level(change: Any, own: Any) -> Any:
+        if not isinstance(change, Mapping):
+            return change
+        keys = own if isinstance(own, Mapping) else {}
+        found: dict[str, Any] = {}
+        for key, value in flat(change).items():
+            group = [each for each in keys if each.startswith(f"{key}.")] if value is None else []
+            found |= dict.fromkeys(group) if group and key not in keys else {key: value}
+        return dict.fromkeys(key for key in replaced(found) if key in keys) | found
+
+    made = dict(budget)
+    if "set" in made:
+        made["set"] = level(made["set"], there["set"])
+    if isinstance(made.get("axes"), Mapping):
+        made["axes"] = {**made["axes"]}
+        for axis, levels in made["axes"].items():
+            own = there["axes"].get(axis, {})
+            if isinstance(levels, Mapping):
+                made["axes"][axis] = {k: level(each, own.get(k)) for k, each in levels.items()}
+    return made
+
+
+def replaced(part: Mapping[str, Any]) -> list[str]:
+    """Keys that a ``set`` or a level puts out of force: a budget is in steps or in epochs."""
+    pair = ("budget.steps", "budget.epochs")
+    given = [key for key in pair if part.get(key) is not None]
+    return [key for key in pair if key not in given] if len(given) == 1 else []
+
+
+def _in_vain(there: Any, change: Any, within: str = "") -> Iterator[str]:
+    """Each null of a change that takes nothing out of what is there, in words."""
+    known = there if isinstance(there, Mapping) else {}
+    for key, value in change.items() if isinstance(change, Mapping) else ():
+        if value is None and key not in known:
+            meant = near(key, known)
+            hint = f" Did you mean: {meant}?" if meant else ""
+            yield f"{within}{key} is null, which takes a key out, but there is none such.{hint}"
+        yield from _in_vain(known.get(key), value, f"{within}{key}.")
 
 
 def _merged(there: Any, change: Any) -> Any:

@@ -28,7 +28,7 @@ from srprune.core.yaml_file import load, parse
 from srprune.models import MODELS
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
-from srprune.studies.config import StudyConfig
+from srprune.studies.config import StudyConfig, replaced
 
 FULL = "full"
 MEASURING = tuple(DynamicConfig.model_fields)  # keys of a level that say how runs are measured
@@ -159,10 +159,17 @@ class _Base:
         return Cell(self.levels, config, name, self.rule, self.score, self.dynamic)
 
 
+def _parts(study: StudyConfig, levels: Mapping[str, str]) -> dict[str, Mapping[str, object]]:
+    """What a combination is made of, by its place in the file; later parts win."""
+    chosen = {f"axes.{axis}.{name}": study.axes[axis][name] for axis, name in levels.items()}
+    return {"set": study.set, **chosen}
+
+
 def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
-    changes = dict(study.set)
-    for axis, level in levels.items():
-        changes.update(study.axes[axis][level])
+    changes: dict[str, object] = {}
+    for part in _parts(study, levels).values():
+        changes.update(dict.fromkeys(replaced(part)))
+        changes.update(part)
     file = changes.pop("config", None)
     if not isinstance(file, str):
         raise ConfigError(
@@ -171,6 +178,11 @@ def _base(study: StudyConfig, levels: Mapping[str, str]) -> _Base:
     share = changes.pop("steps", 1)
     if "seeds" in study.set:
         raise ConfigError(["seeds stands in 'set'; it goes to the top of the study, or to a level"])
+    for place, part in _parts(study, levels).items():
+        if "seed" in part:
+            raise ConfigError(
+                [f"{place}.seed would be the seed of every run; give the study seeds: [0, 1, 2]"]
+            )
     changes.pop("seeds", None)
     measured = {key: changes.pop(key) for key in list(changes) if key in MEASURING}
     settings = [f"{key}={json.dumps(value)}" for key, value in changes.items()]
@@ -290,9 +302,5 @@ def _placed(fault: str, study: StudyConfig, levels: Mapping[str, str]) -> str:
     match = _PLACE.search(fault)
     if not match:
         return fault
-    key = match[1]
-    places = [
-        f"axes.{axis}.{name}" for axis, name in levels.items() if key in study.axes[axis][name]
-    ]
-    place = places[-1] if places else "set"
-    return f"{fault[: match.start()]} ({place})."
+    places = [place for place, part in _parts(study, levels).items() if match[1] in part]
+    return f"{fault[: match.start()]} ({places[-1] if places else 'set'})."

@@ -24,8 +24,8 @@ class Record:
         state: ``finished``, ``diverged``, or ``stopped`` where it can go on.
         reason: why it diverged.
         steps: optimizer updates.
-        num_patches: patches of the core-set.
-        num_bytes: of their pixels, HR and LR, overlaps counted once.
+        num_patches: patches of the core-set; of one that is chosen in training, at any time.
+        num_bytes: pixels of all that have to be there, HR and LR, overlaps counted once.
         seconds: of training, over all attempts.
         joules: likewise, of the whole machine; None where nothing counts them.
         device: that it ran on.

@@ -129,6 +129,10 @@ def test_processes_and_shards_share_the_cells_and_make_the_same_runs(study, cli,
     alone = tmp_path / "alone"
     first = cli("study", "run", "s.yaml", "--shard", "0/2", "-w", alone).stdout
     assert "2 of 3 cells" in first
+    told = cli("study", "s.yaml", "--shard", "1/2", "--dry-run", "-w", alone).stdout
+    assert told.startswith("  missing  random50, seed 0  ")
+    assert "0 of 1 cells" in told
+    assert "2 of 2 cells" in cli("study", "status", "s.yaml", "--shard", "0/2", "-w", alone).stdout
     cli("study", "run", "s.yaml", "--shard", "1/2", "-w", alone)
     assert "3 of 3 cells" in cli("study", "status", "s.yaml", "-w", alone).stdout
     runs = sorted(path.name for path in (workspace / "runs").iterdir())
@@ -139,6 +143,25 @@ def test_processes_and_shards_share_the_cells_and_make_the_same_runs(study, cli,
             for place in (workspace, alone)
         )
         assert tensors(one) == tensors(other)
+
+
+def test_machines_without_a_common_disk_share_a_study(study, cli, tmp_path):
+    """As docs/studies.md tells."""
+    study()
+    start = tmp_path / "start"
+    rehearsal = ("--set", "seeds=[0]", "--set", "set.budget.steps=1")
+    cli("study", "run", "s.yaml", *rehearsal, "-w", start)
+    for folder in ("runs", "results", "studies"):
+        shutil.rmtree(start / folder)
+    for n in range(2):
+        shutil.copytree(start, tmp_path / f"machine{n}")
+        cli("study", "run", "s.yaml", "--shard", f"{n}/2", "-w", f"machine{n}")
+    for folder in ("runs", "results"):
+        there = tmp_path / "machine0" / folder
+        shutil.copytree(tmp_path / "machine1" / folder, there, dirs_exist_ok=True)
+    assert "6 of 6 cells" in cli("study", "status", "s.yaml", "-w", "machine0").stdout
+    facts = json.loads(cli("study", "report", "s.yaml", "-w", "machine0", "--json").stdout)
+    assert [row["seeds"] for row in facts["rows"]] == [[0, 1]] * 3
 
 
 def tensors(raw):
@@ -179,12 +202,43 @@ def test_an_edit_that_makes_results_void_is_told(finished, cli, refused, tmp_pat
     axes["core-set"]["des50"] = {"pruning.ratio": 0.4, "pruning.offset": 0}
     write(tmp_path, seeds=[0, 1], axes=axes)
     said = refused("study", "run", "s.yaml")
-    assert "makes the results of 1 cells void: des50, seed 0. Pass --edited" in said
+    assert "makes the results of 1 cells void: des50, seed 0. Run it with --edited" in said
     assert weights(finished) == made
     told = cli("study", "run", "s.yaml", "--edited").stdout
     assert "1 cells are other runs now" in told
     assert "3 cells are new" in told
     assert made.items() <= weights(finished).items()  # what is still part of it is not run again
+
+
+@pytest.mark.parametrize(
+    ("edit", "labels"),
+    [
+        (("scorers.srcnn.set.batch=3",), ["des50, seed 0"]),
+        (("extract.stride=48",), ["full, seed 0", "random50, seed 0", "des50, seed 0"]),
+        (("axes.core-set.des50.batch=1",), ["des50, seed 0"]),
+        (("axes.core-set.des40={pruning.ratio: 0.4}", "seeds=[0, 1]"), []),
+    ],
+)
+def test_an_edit_is_told_by_report_status_and_dry_run(finished, cli, refused, edit, labels):
+    settings = [word for each in edit for word in ("--set", each)]
+    cells = [
+        json.loads(cli("study", *words, "s.yaml", "--json", *settings).stdout)["cells"]
+        for words in (("status",), ("--dry-run",))
+    ]
+    for told in cells:
+        void = [cell["levels"]["core-set"] for cell in told if cell["state"] == "void"]
+        assert [f"{level}, seed 0" for level in void] == labels
+    for words in (("status", "s.yaml"), ("s.yaml", "--dry-run")):
+        said = cli("study", *words, *settings).stdout
+        assert ("Run it with --edited" in said) == bool(labels)
+        assert all(f"void  {label}" in said for label in labels)
+    if labels:
+        said = refused("study", "report", "s.yaml", *settings)
+        assert f"edited after it began, which makes the results of {len(labels)} cells" in said
+        assert "Run it with --edited" in said
+        assert not (finished / "studies" / "s" / "report").exists()
+    else:
+        cli("study", "report", "s.yaml", *settings)
 
 
 def test_a_cell_that_diverges_is_reported_and_in_no_mean(finished, cli, tmp_path):
@@ -204,6 +258,50 @@ def test_a_cell_that_diverges_is_reported_and_in_no_mean(finished, cli, tmp_path
     report = (workspace / "studies" / "s" / "report" / "report.md").read_text()
     assert "diverged" in report
     cli("study", "run", "s.yaml")  # it is not tried again
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_cell_that_fails_stops_no_other(finished, cli, tmp_path, jobs):
+    full, *rest = STUDY["axes"]["core-set"].items()
+    parts = {"pruning.ratio": 1, "pruning.offset": 0, "compute.accumulate": 3}  # of a batch of 2
+    axes = {"core-set": dict([full, ("parts", parts), *rest])}
+    write(tmp_path, axes=axes)
+    said = cli("study", "s.yaml", "--jobs", jobs, status=2)
+    assert said.stdout.count("parts, seed 0 failed: batch is 2, which cannot be cut") == jobs
+    error = said.stderr.strip().splitlines()[-1]
+    if jobs == 1:
+        assert error.startswith("Error: 2 of 8 cells failed, as told above: parts, seed 0; parts, ")
+    else:
+        assert error.startswith("Error: 2 of 2 processes could not do their work")
+    told = json.loads(cli("study", "status", "s.yaml", "--json").stdout)["cells"]
+    states = {(cell["levels"]["core-set"], cell["seed"]): cell["state"] for cell in told}
+    assert {key for key, state in states.items() if state == "missing"} == {
+        ("parts", 0),
+        ("parts", 1),
+    }
+    assert sum(state == "finished" for state in states.values()) == 6
+
+
+def test_what_would_meet_every_cell_stops_the_first(finished, cli, tmp_path):
+    """Validation, a part of no cell's name, on a damaged image."""
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "0.png").write_bytes(b"no image")
+    write(tmp_path, set={**STUDY["set"], "validation.benchmark": "bad"})
+    said = cli("study", "run", "s.yaml", status=2)
+    assert "failed" not in said.stdout + said.stderr
+    assert "0.png" in said.stderr
+
+
+def test_a_training_image_among_the_benchmarks_is_told_before_any_training(
+    study, refused, tmp_path
+):
+    workspace = study(seeds=[0])
+    with Image.open(tmp_path / "images" / "b.png") as image:
+        image.save(tmp_path / "held" / "another name.tif")
+    said = refused("study", "run", "s.yaml")
+    assert said.startswith("another name.tif of held is also a training image (b.png, the same pi")
+    assert "--allow-leak" not in said
+    assert not (workspace / "runs").exists() and not (workspace / "scores").exists()
 
 
 def test_a_study_that_another_protocol_was_used_for_is_measured_anew(finished, cli, refused):
@@ -228,11 +326,38 @@ def test_results_of_another_protocol_are_not_taken_for_ours(finished, refused, t
 
 
 @pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({}, 30 + 15 + 30),
+        ({"budget.steps": None, "budget.epochs": 7}, None),
+    ],
+)
+def test_steps_are_those_that_will_be_made(study, cli, settings, steps):
+    axes = {"core-set": {**STUDY["axes"]["core-set"]}}
+    axes["core-set"]["random50"] = {
+        **axes["core-set"]["random50"],
+        "pruning.step_matching": False,
+    }
+    study(axes=axes, seeds=[0], set={**STUDY["set"], **settings})
+    before = json.loads(cli("study", "s.yaml", "--dry-run", "--json").stdout)
+    assert (before["steps"], before["left_s"]) == (steps, None)
+    told = cli("study", "status", "s.yaml").stdout
+    assert "left" not in told
+    assert f"0 of {steps or 'an unknown number of'} steps" in told
+    cli("extract", "images", "--size", "48", "--stride", "24")
+    planned = json.loads(cli("study", "status", "s.yaml", "--json").stdout)["steps"]
+    cli("study", "run", "s.yaml")
+    after = json.loads(cli("study", "status", "s.yaml", "--json").stdout)
+    assert (after["steps_done"], after["steps"], after["left_s"]) == (planned, planned, 0)
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (("status",), "name one study; none is given"),
         (("a.yaml", "b.yaml"), "name one study; 2 are given"),
         (("table4.yaml",), "there is no study table4.yaml. Did you mean: table"),
+        (("s.yaml", "--shard", "9/4", "--dry-run"), "--shard is 9/4; it must be I/N with I from 0"),
         (("s.yaml", "--shard", "2/2"), "must be I/N with I from 0 to N - 1"),
         (("s.yaml", "--budget", "huge"), "unknown budget 'huge'"),
         (("s.yaml", "--set", "seeds=[1, 1]"), "seed 1 stands twice"),

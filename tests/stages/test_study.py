@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +24,15 @@ from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.reporting.canvas import canvas
 from srprune.reporting.study.pictures import plans
+from srprune.selection.rule import portion
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import ImageSource, extract
-from srprune.stages.study import Setting, prepare, run_cell, run_cells
-from srprune.stages.study_plan import Plan, open_study, status
+from srprune.stages.study import run_cell, run_cells
+from srprune.stages.study_plan import Plan, begin, open_study, status
+from srprune.stages.study_prepare import prepare
 from srprune.stages.study_report import findings
+from srprune.stages.study_setting import Setting
+from srprune.studies.record import Record
 from srprune.training.checkpoints import Checkpoints
 
 STUDY = {
@@ -175,6 +180,61 @@ def test_runs_of_an_edited_scoring_model_are_refused_or_made_again(opened: Open)
     assert findings(plan, setting.workspace, setting.benchmarks, command="").num_runs == 3
 
 
+@pytest.mark.parametrize(("key", "same"), [("validation.every", True), ("optimizer.lr", False)])
+def test_runs_of_before_an_edit_count_for_nothing_until_they_are_made_again(
+    opened: Open, key: str, same: bool
+) -> None:
+    """A run with --edited may be stopped at any time. An edit may also change no score."""
+    plan, setting = opened(RANKED)
+    begin(plan, setting.workspace)
+    prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
+    before, (ranked,) = trained(plan, setting), [cell for cell in plan.cells if cell.score]
+    record = Record.read(setting.workspace.run(ranked.name))
+    scorer = {"config": "srcnn.yaml", "set": {**RANKED["scorers"]["srcnn"]["set"], key: 0.5}}
+    if same:
+        scorer["set"][key] = 7
+    plan, setting = opened({**RANKED, "scorers": {"srcnn": scorer}})
+    begin(plan, setting.workspace, edited=True)
+    states = {
+        cell.levels["core-set"]: state for cell, state in status(plan, setting.workspace).states
+    }
+    assert states == {"full": "finished", "random50": "finished", "des50": "stopped"}
+    found = findings(plan, setting.workspace, setting.benchmarks, command="")
+    assert [row.seeds for row in found.rows] == [(0,), (0,), ()]
+    remake = replace(setting, edited=True)
+    prepare(plan.study, plan.cells, remake)
+    run_cells(plan, plan.cells, remake)
+    assert status(plan, setting.workspace).count("finished") == 3
+    assert (trained(plan, setting) == before) == same
+    after = Record.read(setting.workspace.run(ranked.name))
+    assert record and after and (after.seconds >= record.seconds or not same)
+
+
+def test_seeds_on_core_sets_of_two_machines_are_in_no_mean(opened: Open, tmp_path: Path) -> None:
+    """Each has trained its own scoring model; runs and results are copied together."""
+    scorer = {**RANKED["scorers"]["srcnn"]["set"], "seed": 1}
+    plans = [
+        opened(
+            {**RANKED, "seeds": [0, 1], "scorers": {"srcnn": {"config": "srcnn.yaml", "set": own}}}
+        )
+        for own in (RANKED["scorers"]["srcnn"]["set"], scorer)
+    ]
+    workspaces = [Workspace(tmp_path / name) for name in ("one", "other")]
+    for seed, ((plan, setting), workspace) in enumerate(zip(plans, workspaces, strict=True)):
+        there = replace(setting, workspace=workspace)
+        cells = [cell for cell in plan.cells if cell.seed == seed]
+        prepare(plan.study, cells, there)
+        run_cells(plan, cells, there)
+    one, other = (workspace.root for workspace in workspaces)
+    for folder in ("runs", "results"):
+        shutil.copytree(other / folder, one / folder, dirs_exist_ok=True)
+    shutil.rmtree(one / "coresets")
+    plan, setting = plans[0]
+    with pytest.raises(ArtifactMismatch, match="they cannot stand in one mean"):
+        findings(plan, workspaces[0], setting.benchmarks, command="")
+
+
 def test_a_study_of_other_patches_leaves_those_that_runs_stand_on(opened: Open) -> None:
     plan, setting = opened({**STUDY, "seeds": [0]})
     prepare(plan.study, plan.cells, setting)
@@ -244,6 +304,24 @@ def test_the_papers_figure_beside_a_row_is_that_of_its_steps_and_its_score(opene
     # Table 1 of Moser et al. 2024, FSRCNN; the full set is not trained yet
     assert printed == {"des25": 30.98, "des25, all steps": 31.35, "laplacian25": None}
     assert found.cut_down == ("fsrcnn (d 6, s 4, m 1)",)
+
+
+def test_patches_that_may_be_chosen_in_training_count_as_stored(opened: Open) -> None:
+    chosen = {"pruning.rule": "adaptive", "pruning.ratio": 0.25, "pruning.offset": 0}
+    levels = {
+        **STUDY["axes"]["core-set"],
+        "any": chosen,
+        "of half": {**chosen, "pruning.args": {"bound": 0.5}},
+    }
+    plan, setting = opened({**STUDY, "axes": {"core-set": levels}, "seeds": [0]})
+    run_cells(plan, plan.cells, setting)
+    found = findings(plan, setting.workspace, setting.benchmarks, command="")
+    full, everything, half = (row.cost for row in found.rows)
+    assert full and everything and half
+    assert everything.num_patches == full.num_patches
+    assert everything.num_bytes == full.num_bytes
+    assert half.num_patches == portion(0.5, full.num_patches)
+    assert half.num_visited is not None and half.num_visited <= half.num_patches
 
 
 def test_a_stop_is_heard_while_a_router_is_fitted(opened: Open) -> None:

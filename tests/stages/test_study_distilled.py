@@ -17,9 +17,11 @@ from srprune.distill.provenance import DistilledSet
 from srprune.reporting.study.tables import costs
 from srprune.stages.chain import resolve, run_chain
 from srprune.stages.evaluate import find_benchmarks
-from srprune.stages.study import Setting, prepare, run_cells
+from srprune.stages.study import run_cells
 from srprune.stages.study_plan import open_study
+from srprune.stages.study_prepare import prepare
 from srprune.stages.study_report import findings
+from srprune.stages.study_setting import Setting
 from srprune.studies.record import Record
 
 DIT = """

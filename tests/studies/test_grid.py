@@ -113,6 +113,49 @@ def test_a_budget_is_merged_in_and_null_takes_out(write):
         cells(path, budget="smok")
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_null_takes_out_what_it_names_and_no_more(write, nested):
+    own = {"config": "fsrcnn_x2.yaml", "validation": {"benchmark": "set5", "every": 11}}
+    des50 = {"pruning": {"rule": "des", "ratio": 0.5, "offset": 0.1}}
+    taken = [("validation", "benchmark"), ("pruning", "offset")]
+    of_set, of_level = (
+        {group: {key: None}} if nested else {f"{group}.{key}": None} for group, key in taken
+    )
+    budget = {"set": of_set, "axes": {"core-set": {"des50": of_level}}}
+    axes = {"core-set": {**STUDY["axes"]["core-set"], "des50": des50}}
+    budgets = {"cpu": budget, "gpu": {"set": {"validation": None}}}
+    path = write(set=own, axes=axes, budgets=budgets)
+    assert cells(path)[0].config.validation.benchmark == "set5"
+    made = {cell.label: cell.config for cell in cells(path, budget="cpu")}
+    config = made["des50, seed 0"]
+    assert (config.validation.benchmark, config.validation.every) == ("photos", 11)
+    assert (config.pruning.rule, config.pruning.ratio) == ("des", 0.5)
+    assert config.pruning.offset == 0.05  # of the base file
+    config = cells(path, budget="gpu")[0].config
+    assert (config.validation.benchmark, config.validation.every) == (
+        "photos",
+        5000,
+    )  # of the base file
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        (
+            {"axes": {"core-set": {"des5O": None}}},
+            r"core-set\.des5O is null, .*Did you mean: des50",
+        ),
+        ({"axes": {"lenght": {"half": None}}}, r"budgets\.cpu\.axes\.lenght\.half is null"),
+        ({"axes": {"core-set": {"des50": {"batch": None}}}}, r"des50\.batch is null, which takes"),
+        ({"set": {"init": {"weights": None}}}, r"set\.init\.weights is null, which takes a key"),
+        ({"axes": {"core-set": {"full": None}}}, "takes out 'full', which all other levels are"),
+    ],
+)
+def test_a_budget_takes_out_nothing_that_is_not_there_and_no_baseline(write, budget, words):
+    with pytest.raises(ConfigError, match=words):
+        read_study(write(budgets={"cpu": budget}), "cpu")
+
+
 def test_a_budget_that_drops_a_level_drops_what_is_asked_of_it(write):
     asked = {"half": ["des50", "random50"], "all": ["random50", "full"]}
     budgets = {"smoke": {"axes": {"core-set": {"des50": None}}}}
@@ -140,6 +183,27 @@ def test_a_level_may_have_fewer_seeds(write):
     assert len(made) == 9
     with pytest.raises(ConfigError, match=r"axes.length.half.seeds is 0; it must be a number of"):
         cells(write({"axes": {"length": {"half": {"seeds": 0}}}}))
+
+
+def test_steps_and_epochs_replace_each_other(write):
+    axes = {**STUDY["axes"], "length": {"epochs": {"budget": {"epochs": 3}}, "whole": {}}}
+    path = write(axes=axes, budgets={"cpu": {"set": {"budget": {"epochs": 7}}}})
+    budgets = [cell.config.budget for cell in cells(path)[:2]]
+    assert [(each.steps, each.epochs) for each in budgets] == [(None, 3), (100, None)]
+    budgets = [cell.config.budget for cell in cells(path, budget="cpu")[:2]]
+    assert [(each.steps, each.epochs) for each in budgets] == [(None, 3), (None, 7)]
+    both = {**STUDY["set"], "budget.epochs": 3}
+    with pytest.raises(ConfigError, match=r"budget: give either steps or epochs \(set\)"):
+        cells(write(set=both))
+
+
+def test_values_that_do_not_go_together_are_told_with_the_level_that_has_them(write):
+    level = {"pruning.ratio": 0.9, "pruning.offset": 0.3}
+    with pytest.raises(ConfigError) as error:
+        cells(write({"axes": {"core-set": {"des50": level}}}))
+    (fault,) = error.value.faults
+    assert "ratio 0.9 and offset 0.3 add up to 1.2" in fault
+    assert fault.endswith("(axes.core-set.des50).")
 
 
 @pytest.mark.parametrize("share", [0, -1, "half", True])
@@ -182,6 +246,8 @@ def test_every_level_that_names_no_key_is_told_with_its_place(write):
         ({"set": {"config": None}}, "no axis and not 'set' names the base file"),
         ({"titel": "x"}, "unknown key 'titel'. Did you mean: title?"),
         ({"set": {**STUDY["set"], "seeds": 2}}, "seeds stands in 'set'"),
+        ({"set": {**STUDY["set"], "seed": 2}}, "set.seed would be the seed of every run; give the"),
+        ({"axes": {"length": {"half": {"seed": 2}}}}, "axes.length.half.seed would be the seed of"),
         ({"set": {**STUDY["set"], "model": "fsrnn"}}, "Did you mean: fsrcnn"),
         ({"axes": {"core-set": {"des50": {"pruning.args": {"no": 1}}}}}, "unknown des setting"),
         ({"axes": {"core-set": {"full": {"steps": float("inf")}}}}, "share of the budget, above 0"),

@@ -1,0 +1,167 @@
+"""study: what its cells share, made before any of them is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+
+from srprune.core.artifact import canonical
+from srprune.core.config import StageConfig, TrainConfig
+from srprune.core.configs import find_config
+from srprune.core.errors import ArtifactMismatch, InputError, LeakError
+from srprune.core.lock import in_turn
+from srprune.core.patches import ALIGNMENT, PatchIndex
+from srprune.core.yaml_file import load
+from srprune.images.benchmarks import Benchmark
+from srprune.images.decode import decode, naming, read_shape
+from srprune.scoring import RECONSTRUCTION
+from srprune.selection.rule import portion
+from srprune.stages.distill.road import distil
+from srprune.stages.evaluate import BICUBIC, evaluate_model, open_candidate
+from srprune.stages.extract import ImageSource, check_kept, extract, stored
+from srprune.stages.job import check_crops
+from srprune.stages.pool import open_pool
+from srprune.stages.pool_images import find_images
+from srprune.stages.pretrain import held_out_validation, plan_pretraining
+from srprune.stages.score import Options, score
+from srprune.stages.study_plan import roads_of
+from srprune.stages.study_setting import Setting, fit_or_remake
+from srprune.studies.config import ScoreConfig, StudyConfig
+from srprune.studies.grid import Cell
+
+NETWORK = {"model", "model_args", "scale", "lr_crop", "skip_rim"}  # what crops have to fit
+
+
+def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None:
+    """Make what cells share: patches, LR, scoring models, score tables, bicubic's figures.
+
+    One process makes them; others that share the workspace wait meanwhile.
+
+    Args:
+        study: of the cells.
+        cells: to be run.
+        setting: where and how.
+
+    Raises:
+        UserError: what the stages raise.
+    """
+    workspace, progress = setting.workspace, setting.heeding
+    with in_turn(workspace.at_work("preparation"), setting.tell, setting.heeding):
+        images = find_images(study.images, setting.roots, setting.tell, progress)
+        source = ImageSource.find(images)
+        if not setting.edited:
+            check_kept(source, study.extract, workspace)
+        index = extract(
+            source, study.extract, workspace, workers=setting.workers, progress=progress
+        )
+        setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
+        roads = roads_of(study, cells, len(index))  # a set that is too small is refused at once
+        _check(cells, index)
+        _check_leak(index, setting.benchmarks)
+        for scale in sorted({cell.config.scale for cell in cells}):
+            open_pool(workspace, scale, progress)
+            named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
+            scores = {name: study.scores.get(name, ScoreConfig(method=name)) for name in named}
+            for name in dict.fromkeys(each for table in scores.values() for each in table.scorers):
+                _pretrain(study.scorers[name], name, scale, setting)
+            for name, table in scores.items():
+                _score(table, name, scale, setting)
+            evaluate_model(
+                open_candidate(BICUBIC, workspace, scale, setting.where),
+                setting.benchmarks,
+                workspace,
+                protocol=study.evaluate.protocol,
+                device=setting.where,
+                progress=progress,
+            )
+        for name, road in roads.items():
+            distil(
+                workspace,
+                name,
+                road,
+                device=setting.where,
+                stopping=setting.stopping,
+                tell=setting.tell,
+                progress=setting.progress,
+            )
+
+
+def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
+    """Refuse, before anything is trained, cells that could not be trained when their turn comes."""
+    seen: set[str] = set()
+    for cell in cells:
+        config = cell.config
+        kept = portion(config.pruning.ratio, len(index))
+        if config.batch > kept:
+            raise InputError(
+                f"batch is {config.batch}, but the cell '{cell.label}' trains on {kept} of the "
+                f"{len(index):,} patches. Choose a batch of at most {kept}, or a larger ratio."
+            )
+        plain = config.model_dump(mode="json", include=NETWORK)
+        if (key := canonical(plain)) not in seen:
+            seen.add(key)
+            check_crops(config, index.size)
+
+
+def _check_leak(index: PatchIndex, benchmarks: Sequence[Benchmark]) -> None:
+    """Refuse, before anything is trained, to measure on a training image.
+
+    Only images of a size that the pool has are decoded.
+
+    Raises:
+        LeakError: an image of a benchmark has the pixels of one of the pool.
+    """
+    shapes = {(image.height, image.width) for image in index.images}
+    for benchmark in benchmarks:
+        for name in benchmark.images:
+            path = benchmark.folder / name
+            with naming(path):
+                height, width = (side - side % ALIGNMENT for side in read_shape(path))
+                if (height, width) not in shapes:
+                    continue
+                _, content = stored(decode(path))
+            if content in index.contents:
+                raise LeakError(
+                    f"{name} of {benchmark.title} is also a training image "
+                    f"({index.contents[content]}, the same pixels). Choose other benchmarks "
+                    "(evaluate.benchmarks), or train without it (images)."
+                )
+
+
+def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:
+    """Train a scoring model on all patches, unless it is there."""
+    changes = {**stage.set, "scale": scale, "pruning.ratio": 1, "pruning.offset": 0}
+    config = load(
+        find_config(stage.config), TrainConfig, [f"{k}={json.dumps(v)}" for k, v in changes.items()]
+    )
+    job = plan_pretraining(
+        config, setting.workspace, name=f"{name}_x{scale}", progress=setting.heeding
+    )
+    fit_or_remake(job, held_out_validation(config, job.pool, setting.where), setting)
+    setting.tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
+
+
+def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
+    """Make a score table, unless it is there."""
+    models = table.method in RECONSTRUCTION
+    options = Options(context=table.context, include_rim=table.include_rim)
+    make = partial(
+        score,
+        setting.workspace,
+        method=table.method,
+        scale=scale if models else None,
+        scorers=[f"{each}_x{scale}" for each in table.scorers],
+        options=options if models else None,
+        name=None if name == table.method else f"{name}_x{scale}",
+        device=setting.device,
+        tell=setting.tell,
+        progress=setting.heeding,
+    )
+    try:
+        made, _ = make()
+    except ArtifactMismatch:
+        if not setting.edited:
+            raise
+        made, _ = make(restart=True)
+    setting.tell(f"scores {made}")
