@@ -260,5 +260,5 @@ def _say_status(found: Status, as_json: bool, *, cells: bool) -> None:
     if found.count("void"):
         click.echo(
             "void: runs of before the study was edited. Run it with --edited to make these again, "
-            "or undo the edit."
+            "or undo the edit, which may also be a --set that was given then or now alone."
         )

@@ -134,7 +134,8 @@ def check_unedited(plan: Plan, workspace: Workspace) -> None:
         raise InputError(
             f"{plan.name} was edited after it began, which makes the results of {len(void)} "
             f"cells void: {first_of([*void])}. Run it with --edited to make these again "
-            "(runs of the same configs are found and kept), or undo the edit."
+            "(runs of the same configs are found and kept), or undo the edit, which may also be "
+            "a --set that was given then or now alone."
         )
 
 
