@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, get_type_hints
 from srprune.core.artifact import first_difference, storage_errors
 from srprune.core.errors import ArtifactError, ArtifactMismatch, InputError
 from srprune.distill.config import SynthesiseConfig
-from srprune.distill.provenance import Sample
+from srprune.distill.provenance import REPLACE, Sample
 from srprune.selection.rule import portion
 
 MAX_ID = 2**63 - 1  # of a patch
@@ -216,8 +216,7 @@ def check_identity(folder: Path, there: Mapping[str, Any], here: Mapping[str, An
     if there != here:
         raise ArtifactMismatch(
             f"{folder} holds images of another generator or other settings "
-            f"({first_difference(there, here)}). Choose another --name, or --restart to replace "
-            "them."
+            f"({first_difference(there, here)}). {REPLACE}"
         )
 
 

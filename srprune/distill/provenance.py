@@ -20,6 +20,10 @@ KIND = "DistilledSet"
 IMAGES = "images"  # folder of the images
 TABLE = "images.parquet"
 AGAIN = "Run 'srprune distill synthesise' with --restart to make the set again."
+REPLACE = (  # of a folder that a run, a study or a command of its own may have made
+    "Choose another --workspace, or delete the folder; or, with distill finetune and synthesise, "
+    "another --name, or --restart to replace it; or, with study, --edited."
+)
 
 
 class Sample(NamedTuple):

@@ -21,7 +21,7 @@ from srprune.distill.draws import (
     spread,
     to_record,
 )
-from srprune.distill.provenance import Sample
+from srprune.distill.provenance import REPLACE, Sample
 from srprune.selection.rule import portion
 
 
@@ -156,7 +156,7 @@ def test_the_journal_of_another_synthesis(tmp_path: Path) -> None:
         journal.open({"seed": 1, "parents": {"generator": "beef"}})
     assert str(caught.value) == (
         f"{tmp_path} holds images of another generator or other settings (seed 0 there, 1 asked "
-        "for). Choose another --name, or --restart to replace them."
+        f"for). {REPLACE}"
     )
 
 

@@ -20,6 +20,7 @@ from srprune.distill.denoiser import patch_of
 from srprune.distill.generator import FILE, pretrained_parents, read_generator_header
 from srprune.distill.latents import factor_of, side_of
 from srprune.distill.optional import check_diffusers
+from srprune.distill.provenance import REPLACE
 from srprune.selection.quota import sizes_of
 from srprune.stages.distill.categorise import RULE
 from srprune.stages.extract import read_index
@@ -104,8 +105,7 @@ class FinetuneJob:
         if there != self.identity:
             raise ArtifactMismatch(
                 f"{self.folder} holds a generator of another config or other inputs "
-                f"({first_difference(there, self.identity)}). Choose another --name, or --restart "
-                "to replace it."
+                f"({first_difference(there, self.identity)}). {REPLACE}"
             )
         return header
 
