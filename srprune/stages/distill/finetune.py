@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def finetune(
         device: where.
         world: the processes that train it together; the first one holds the folder and writes.
         resume: go on from the checkpoint of an interrupted attempt.
-        restart: throw away what is in the folder.
+        restart: throw away what is in the folder, but a trained autoencoder that would be the same.
         stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
@@ -83,11 +84,10 @@ def finetune(
             )
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
         goes_on = begun and not restart
-        before_s = _spent_s(job) if world.first and goes_on else 0.0  # refuses another's, too
+        before_s = _spent_s(job, goes_on) if world.first else 0.0  # refuses another's, too
         world.wait()
         if world.first:
-            if not goes_on:
-                _clear(job)
+            _clear(job, goes_on)
             write_text(job.folder / "config.yaml", dump(job.config))
         world.wait()
         with memory_errors(OUT_OF_MEMORY):
@@ -113,26 +113,34 @@ def finetune(
         return read_generator_header(job.path)
 
 
-def _clear(job: FinetuneJob) -> None:
-    """Remove what an earlier attempt left."""
+def _clear(job: FinetuneJob, goes_on: bool) -> None:
+    """Remove what an earlier attempt left, but what this one goes on with.
+
+    A trained autoencoder stays, even where all else begins again: trained anew it would be the same.
+    """
     autoencoder = _autoencoder(job)
-    job.checkpoints.clear()
-    autoencoder.clear()
-    left = [job.path, job.folder / "validation.csv"]
-    left += [*autoencoder.folder.glob("*.*"), *(job.folder / SAMPLES).glob("*.png")]
+    left: list[Path] = []
+    if not (goes_on and job.checkpoints.files()):
+        job.checkpoints.clear()
+        left += [job.path, job.folder / "validation.csv", *(job.folder / SAMPLES).glob("*.png")]
+    if not (goes_on or autoencoder.trained()):
+        autoencoder.clear()
+        left += autoencoder.folder.glob("*.*")
     for path in left:
         path.unlink(missing_ok=True)
 
 
 def _autoencoder(job: FinetuneJob) -> AutoencoderFiles:
-    return AutoencoderFiles(job.folder, job.identity)
+    return AutoencoderFiles.of(job.folder, job.config, job.parents)
 
 
-def _spent_s(job: FinetuneJob) -> float:
-    """Seconds of training behind what earlier attempts have left."""
-    state = job.checkpoints.load()
+def _spent_s(job: FinetuneJob, goes_on: bool) -> float:
+    """Seconds of training behind what stays of earlier attempts."""
+    state = job.checkpoints.load() if goes_on else None
     own = float(state.get("seconds", 0.0)) if state else 0.0
-    return own + (_autoencoder(job).spent_s() if job.config.latents.kind == "small" else 0.0)
+    autoencoder = _autoencoder(job)
+    stays = job.config.latents.kind == "small" and (goes_on or autoencoder.trained())
+    return own + (autoencoder.spent_s() if stays else 0.0)
 
 
 def _train(
