@@ -345,6 +345,14 @@ def test_a_trained_autoencoder_outlives_a_change_of_the_transformer(
     assert same(other, fresh)
 
 
+def test_an_autoencoder_says_that_it_is_one_when_it_stops(workspace: Workspace) -> None:
+    wild = {**SMALL, "latents": {**SMALL["latents"], "lr": 1e30}}
+    with pytest.raises(Diverged, match=r"^autoencoder: .* Lower latents\.lr \(now 1e\+30\); there"):
+        finetune(plan(workspace, "wild", **wild), device=CPU)
+    with pytest.raises(Stopped, match=r"^autoencoder: stopped at step 2 of 5; the checkpoint is"):
+        finetune(plan(workspace, **SMALL), device=CPU, stopping=stopped_at(2))
+
+
 def test_restart_throws_another_autoencoder_away(workspace: Workspace) -> None:
     job = plan(workspace, **SMALL)
     with pytest.raises(Stopped):

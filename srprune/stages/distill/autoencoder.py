@@ -20,7 +20,7 @@ from srprune.core.config import (
     OptimizerConfig,
     ScheduleConfig,
 )
-from srprune.core.errors import ArtifactError, ArtifactMismatch, UserError
+from srprune.core.errors import ArtifactError, ArtifactMismatch, Diverged, Stopped, UserError
 from srprune.core.progress import Progress
 from srprune.core.seeding import hashed
 from srprune.data.patches import Ids, PatchPool
@@ -227,19 +227,23 @@ def train_autoencoder(
         rgb_BCHW = from_uint8(np.stack(crops), device)
         yield rgb_BCHW, rgb_BCHW
 
-    trained = train(
-        network,
-        batch_at,
-        F.l1_loss,
-        plan=StepPlan(latents.steps, latents.steps, latents.batch, len(patch_ids_P), len(pool)),
-        config=recipe,
-        checkpoints=files.checkpoints,
-        folder=files.folder,
-        device=device,
-        world=world,
-        stopping=stopping,
-        progress=lambda label, done, total, note="": progress(FOLDER, done, total, note),
-    )
+    try:
+        trained = train(
+            network,
+            batch_at,
+            F.l1_loss,
+            plan=StepPlan(latents.steps, latents.steps, latents.batch, len(patch_ids_P), len(pool)),
+            config=recipe,
+            checkpoints=files.checkpoints,
+            folder=files.folder,
+            device=device,
+            world=world,
+            rate_key="latents.lr",
+            stopping=stopping,
+            progress=lambda label, done, total, note="": progress(FOLDER, done, total, note),
+        )
+    except (Diverged, Stopped) as error:  # of the two trainings of a generator
+        raise type(error)(f"autoencoder: {error}") from error
     if world.first:
         files.write(trained, spent + time.perf_counter() - started)
     world.wait()

@@ -116,7 +116,7 @@ def finetune(
 def _clear(job: FinetuneJob, goes_on: bool) -> None:
     """Remove what an earlier attempt left, but what this one goes on with.
 
-    A trained autoencoder stays, even where all else begins again: trained anew it would be the same.
+    A trained autoencoder stays, even where all else begins again: it would become the same.
     """
     autoencoder = _autoencoder(job)
     left: list[Path] = []
