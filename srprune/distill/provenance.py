@@ -11,15 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import Header, read_table, write_table
-from srprune.core.errors import ArtifactError, ArtifactMismatch, ImageError, UserError
+from srprune.core.errors import (
+    ArtifactError,
+    ArtifactMismatch,
+    ImageError,
+    MissingArtifact,
+    UserError,
+)
 from srprune.core.patches import PatchIndex
 from srprune.core.workspace import Workspace
 from srprune.images.decode import as_rgb, content_of, decode, list_images
+from srprune.images.pixels import open_pixels
 
 KIND = "DistilledSet"
 IMAGES = "images"  # folder of the images
 TABLE = "images.parquet"
 AGAIN = "Run 'srprune distill synthesise' with --restart to make the set again."
+FROM_IMAGES = (
+    "Give the command that synthesised the set again: it keeps the images and makes both from them."
+)
 REPLACE = (  # of a folder that a run, a study or a command of its own may have made
     "Choose another --workspace, or delete the folder; or, with distill finetune and synthesise, "
     "another --name, or --restart to replace it; or, with study, --edited."
@@ -152,22 +162,43 @@ def _fits(column: npt.NDArray[Any], name: str) -> bool:
 
 
 def check_folder(folder: Path) -> DistilledSet:
-    """Read a synthesised set and compare every image, and the patch index, with what was made.
+    """Read a synthesised set that shall be trained on, and compare all of it with what was made.
 
     Raises:
-        MissingArtifact: there is no such set, or no patch index of it.
+        MissingArtifact: there is no such set; or no whole patch index of it, or no pixels.
         ArtifactError: an image is missing, was added or changed; the message names it.
         ArtifactMismatch: the patch index is of other images.
+    """
+    distilled = check_made(folder)
+    place = Workspace(folder)
+    try:
+        index = PatchIndex.read(place.patches)
+        shapes = [(image.height, image.width) for image in index.images]
+        open_pixels(place.hr_pixels, index.pixels, shapes, [image.path for image in index.images])
+    except (MissingArtifact, ArtifactError) as error:
+        raise MissingArtifact(
+            f"the patch index or the pixels of the synthesised set {folder} are not there, or "
+            f"damaged. {FROM_IMAGES}"
+        ) from error
+    if {image.path: image.content for image in index.images} != {
+        sample.image: sample.content for sample in distilled.samples
+    }:
+        raise ArtifactMismatch(
+            f"{place.patches} is not the index of the images beside it. {FROM_IMAGES}"
+        )
+    return distilled
+
+
+def check_made(folder: Path) -> DistilledSet:
+    """Read a synthesised set and compare every image with what was made.
+
+    Raises:
+        MissingArtifact: there is no such set.
+        ArtifactError: an image is missing, was added or changed; the message names it.
     """
     distilled = DistilledSet.read(folder)
     check_images(folder, distilled.samples)
     check_added(folder, distilled.samples)
-    index_path = Workspace(folder).patches
-    index = PatchIndex.read(index_path)
-    if {image.path: image.content for image in index.images} != {
-        sample.image: sample.content for sample in distilled.samples
-    }:
-        raise ArtifactMismatch(f"{index_path} is not the index of the images beside it. {AGAIN}")
     return distilled
 
 

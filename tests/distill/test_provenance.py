@@ -140,9 +140,10 @@ def test_the_index_of_other_images(made: Path) -> None:
     assert said.startswith(f"{made / 'patches.parquet'} is not the index of the images beside it.")
 
 
-def test_no_index(made: Path) -> None:
-    (made / "patches.parquet").unlink()
-    with pytest.raises(MissingArtifact, match=r"there is no file .*patches\.parquet"):
+@pytest.mark.parametrize("gone", ["patches.parquet", "pixels/hr.u8"])
+def test_no_index_or_no_pixels(made: Path, gone: str) -> None:
+    (made / gone).unlink()
+    with pytest.raises(MissingArtifact, match=rf"pixels of the .* {made} .* Give the command that"):
         check_folder(made)
 
 

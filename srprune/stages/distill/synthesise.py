@@ -46,8 +46,8 @@ from srprune.distill.provenance import (
     DistilledSet,
     Sample,
     check_added,
-    check_folder,
     check_images,
+    check_made,
 )
 from srprune.distill.sampler import sample, start_noise, timesteps
 from srprune.images.decode import as_rgb, content_of, decode
@@ -116,7 +116,7 @@ def synthesise(
     name = name or f"{generator_name}_n{sum(counts)}__seed{config.seed}"
     synthesis = Synthesis(workspace.distilled(name), generator, config, counts)
     with exclusive(synthesis.folder):
-        if not restart and (whole := synthesis.finished()):
+        if not restart and (whole := synthesis.finished(progress)):
             return whole
         trained_on = _trained_on(workspace, generator, pool.index)
         if restart:  # only now: a call that is refused keeps what the folder holds
@@ -173,8 +173,8 @@ class Synthesis:
             file.unlink(missing_ok=True)
         self._journal.path.unlink(missing_ok=True)
 
-    def finished(self) -> DistilledSet | None:
-        """This very set, if it is whole.
+    def finished(self, progress: Progress = silent) -> DistilledSet | None:
+        """This very set, if it is whole; index and pixels are made again where they are gone.
 
         Raises:
             ArtifactMismatch: the folder holds another one.
@@ -192,7 +192,9 @@ class Synthesis:
         header = DistilledSet.read(self.folder).header
         there = {key: value for key, value in header.params.items() if key != "rejected"}
         check_identity(self.folder, {**there, "parents": header.parents}, self._identity)
-        return check_folder(self.folder)
+        whole = check_made(self.folder)
+        self._index(progress)
+        return whole
 
     def run(
         self,
@@ -312,7 +314,6 @@ class Synthesis:
         self, draws: Draws, seconds: float, watch: Stopwatch, progress: Progress
     ) -> DistilledSet:
         """The table, the patch index with its pixels, and a picture of the categories."""
-        size = self.generator.size
         check_added(self.folder, draws.kept)
         distilled = DistilledSet.write(
             self.folder,
@@ -322,13 +323,7 @@ class Synthesis:
             made={**watch.made(), "device": str(next(self.generator.denoiser.parameters()).device)},
             info={"seconds": round(seconds, 3), "batch": self.config.batch},
         )
-        extract(
-            ImageSource.find(str(self.folder / IMAGES)),
-            ExtractConfig(size=size, stride=size),
-            Workspace(self.folder),
-            workers=os.cpu_count() or 1,
-            progress=progress,
-        )
+        self._index(progress)
         group_sheet(
             lambda i: as_rgb(decode(self.folder / IMAGES / distilled.samples[i].image)),
             distilled.categories,
@@ -337,6 +332,17 @@ class Synthesis:
         )
         self._journal.path.unlink()
         return distilled
+
+    def _index(self, progress: Progress) -> None:
+        """The patch index with its pixels, unless both are there."""
+        size = self.generator.size
+        extract(
+            ImageSource.find(str(self.folder / IMAGES)),
+            ExtractConfig(size=size, stride=size),
+            Workspace(self.folder),
+            workers=os.cpu_count() or 1,
+            progress=progress,
+        )
 
 
 def _note(draws: Draws) -> str:
