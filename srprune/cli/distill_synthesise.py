@@ -136,7 +136,7 @@ def _facts(distilled: DistilledSet) -> dict[str, Any]:
         "counts": params["counts"],
         "rejected": params["rejected"],
         "near_copies": [_copy(sample) for sample in distilled.near_copies],
-        "highest_correlation": max(sample.correlation for sample in distilled.samples),
+        "highest_correlation": max(sample.highest_correlation for sample in distilled.samples),
         "highest_psnr_db": _finite(max(sample.psnr_db for sample in distilled.samples)),
         "seconds": info["seconds"],
         "parents": distilled.header.parents,
@@ -175,8 +175,8 @@ def _say(distilled: DistilledSet) -> None:
     samples = distilled.samples
     click.echo(
         f"near-copies of training patches: {len(copies):,}; correlation at most "
-        f"{max(sample.correlation for sample in samples):.3f}, PSNR at most "
-        f"{max(sample.psnr_db for sample in samples):.1f} dB"
+        f"{max(sample.highest_correlation for sample in samples):.3f}, PSNR of the patches that "
+        f"correlate most at most {max(sample.psnr_db for sample in samples):.1f} dB"
     )
     for sample in copies[:SHOWN]:
         mirrored = ", mirrored" if sample.mirrored else ""

@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from srprune.core.artifact import first_difference, storage_errors
 from srprune.core.errors import ArtifactError, ArtifactMismatch, InputError
@@ -236,10 +237,13 @@ def from_record(record: Mapping[str, Any]) -> tuple[list[Sample | Rejected], flo
     drawn = [Rejected(**each) if "why" in each else Sample(**each) for each in record["drawn"]]
     for outcome in drawn:
         for name, kind in get_type_hints(type(outcome)).items():
-            if type(getattr(outcome, name)) is not kind:  # True is no number here
+            (known,) = {*(get_args(kind) or (kind,))} - {NoneType}  # None is of older tables alone
+            if type(getattr(outcome, name)) is not known:  # True is no number here
                 raise TypeError(name)
-        if isinstance(outcome, Sample) and not 0 <= outcome.patch_id <= MAX_ID:
-            raise ValueError("patch_id")
+        if isinstance(outcome, Sample):
+            for patch_id in (outcome.patch_id, outcome.thumb_id):
+                if patch_id is None or not 0 <= patch_id <= MAX_ID:
+                    raise ValueError("patch_id")
     seconds = float(record["seconds"])
     if not 0 <= seconds < math.inf:
         raise ValueError("seconds")

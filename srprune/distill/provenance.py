@@ -45,11 +45,16 @@ class Sample(NamedTuple):
         number: which image of its category, counted from 0 with those that were rejected; seed,
             category and number decide the noise that it was made from.
         content: 32 hex digits over its pixels, as in a patch index.
-        patch_id: the training patch that it is most like.
+        patch_id: the training patch of the best PSNR, a near-copy before others, among those whose
+            thumbnails are most like the image's.
         mirrored: whether that patch was mirrored for it.
-        correlation: of their thumbnails.
+        correlation: of the thumbnails of these two.
         psnr_db: of one against the other, RGB; infinite for a true copy.
         near_copy: whether that is a near-copy.
+        thumb_id: the training patch of the highest correlation of thumbnails; None, as the next
+            two, in a table that was written before it was kept.
+        thumb_mirrored: whether that patch was mirrored for it.
+        thumb_correlation: the highest correlation.
     """
 
     image: str
@@ -61,6 +66,14 @@ class Sample(NamedTuple):
     correlation: float
     psnr_db: float
     near_copy: bool
+    thumb_id: int | None = None
+    thumb_mirrored: bool | None = None
+    thumb_correlation: float | None = None
+
+    @property
+    def highest_correlation(self) -> float:
+        """With any training patch; of an older table, with the one of the best PSNR."""
+        return self.correlation if self.thumb_correlation is None else self.thumb_correlation
 
 
 _DTYPES: dict[str, str] = {
@@ -73,7 +86,11 @@ _DTYPES: dict[str, str] = {
     "correlation": "float64",
     "psnr_db": "float64",
     "near_copy": "bool",
+    "thumb_id": "int64",
+    "thumb_mirrored": "bool",
+    "thumb_correlation": "float64",
 }
+_LATER = ("thumb_id", "thumb_mirrored", "thumb_correlation")  # older tables have none of them
 
 
 @dataclass(frozen=True)
@@ -143,12 +160,15 @@ class DistilledSet:
         """
         path = folder / TABLE
         header, columns = read_table(path, KIND)
-        if not all(name in columns and _fits(columns[name], name) for name in _DTYPES):
+        names = list(_DTYPES)
+        if not any(name in columns for name in _LATER):
+            names = names[: -len(_LATER)]
+        if not all(name in columns and _fits(columns[name], name) for name in names):
             raise ArtifactError(f"{path} must have the columns {', '.join(_DTYPES)}. {AGAIN}")
-        rows = zip(*(columns[name].tolist() for name in _DTYPES), strict=True)
+        rows = zip(*(columns[name].tolist() for name in names), strict=True)
         samples = tuple(Sample(*row) for row in rows)
-        names = [sample.image for sample in samples]
-        if not names or names != sorted(set(names)):
+        images = [sample.image for sample in samples]
+        if not images or images != sorted(set(images)):
             raise ArtifactError(
                 f"{path} must name each image once, sorted, and at least one. {AGAIN}"
             )

@@ -26,7 +26,9 @@ from srprune.selection.rule import portion
 
 
 def kept(draws: Draws, draw: Draw) -> Sample:
-    return Sample(draws.image_name(draw.category), *draw, "c0", 5, False, 0.25, 10.0, False)
+    return Sample(
+        draws.image_name(draw.category), *draw, "c0", 5, False, 0.25, 10.0, False, 7, True, 0.5
+    )
 
 
 def finish(counts: list[int], batch: int, bad: set[Draw]) -> Draws:

@@ -122,6 +122,8 @@ def test_the_nearest_patch_is_one_of_the_generators_own(workspace: Workspace) ->
         patch = store.crop(index.image_N[i], index.top_N[i], index.left_N[i], SIZE)
         mse = ((pixels.astype(float) - patch) ** 2).mean()
         assert sample.psnr_db == pytest.approx(10 * np.log10(255**2 / mse))
+        assert sample.thumb_id is not None and sample.thumb_id % 2 == 0
+        assert sample.highest_correlation == sample.thumb_correlation >= sample.correlation
 
 
 @pytest.mark.parametrize("stops", [(0,), (1,), (1, 0, 1)])
@@ -263,7 +265,7 @@ def test_a_set_that_was_edited_meanwhile_is_refused(workspace: Workspace) -> Non
 
 def image(**changes: Any) -> str:
     """A line of a journal, of an image that is not there."""
-    sample = Sample("00000_c0.png", 0, 0, "c0", 5, False, 0.25, 10.0, False)
+    sample = Sample("00000_c0.png", 0, 0, "c0", 5, False, 0.25, 10.0, False, 7, True, 0.5)
     return json.dumps({"seconds": 1, "drawn": [{**sample._asdict(), **changes}]})
 
 
@@ -283,6 +285,8 @@ def image(**changes: Any) -> str:
         image(mirrored=0),
         image(patch_id=2**63),
         image(content=None),
+        image(thumb_id=None),
+        image(thumb_id=-1),
     ],
 )
 def test_a_journal_of_nonsense(workspace: Workspace, line: str) -> None:

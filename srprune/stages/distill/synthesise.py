@@ -283,7 +283,7 @@ class Synthesis:
             why: str | None = "not finite"
         elif (why := blank(image)) is None:
             nearest = copies.nearest(image)
-            if self.config.reject_copies and nearest.near_copy:
+            if self.config.reject_copies and nearest.by_pixels.near_copy:
                 why = "near-copy"
         outcome: Sample | Rejected
         if why is not None:
@@ -303,11 +303,11 @@ class Synthesis:
             category=draw.category,
             number=draw.number,
             content=content_of(image),
-            patch_id=nearest.patch_id,
-            mirrored=nearest.mirrored,
-            correlation=nearest.correlation,
-            psnr_db=nearest.psnr_db,
-            near_copy=nearest.near_copy,
+            **nearest.by_pixels._asdict(),
+            near_copy=nearest.by_pixels.near_copy,
+            thumb_id=nearest.by_thumbnail.patch_id,
+            thumb_mirrored=nearest.by_thumbnail.mirrored,
+            thumb_correlation=nearest.by_thumbnail.correlation,
         )
 
     def _finish(
