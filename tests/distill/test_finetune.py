@@ -388,6 +388,17 @@ def test_too_little_memory_names_the_knobs_that_help(
     def full(*args: Any, **named: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    empty = torch.empty
+
+    def full_of_latents(*shape: Any, **named: Any) -> torch.Tensor:
+        if isinstance(shape[0], tuple) and len(shape[0]) == 5:  # nothing else has five dimensions
+            full()
+        return empty(*shape, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "empty", full_of_latents)
+        with pytest.raises(InputError, match=r"latents of 55 windows take 0\.0 GB of .* flip to f"):
+            finetune(plan(workspace, "cache"), device=CPU)
     monkeypatch.setattr(stage, "sample", full)
     with pytest.raises(InputError, match=r"not enough memory\. Lower batch, or raise compute"):
         finetune(plan(workspace, "grid"), device=CPU)

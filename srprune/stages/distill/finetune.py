@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -37,6 +38,10 @@ SAMPLES = "samples"  # folder of a generator: grids that were drawn while it tra
 LOOKED_AT = 64  # windows whose noise is predicted at every look
 OUT_OF_MEMORY = (
     "Lower batch, or raise compute.accumulate; on a GPU, compute.precision bf16 saves memory, too."
+)
+LATENTS_OUT_OF_MEMORY = (
+    "The latents of {:,} windows take {:.1f} GB of main memory: select fewer windows, extract "
+    "smaller ones, set flip to false, or choose latents.kind small, or a larger latents.factor."
 )
 AUTOENCODER_OUT_OF_MEMORY = "The autoencoder is being trained: lower latents.batch or latents.crop."
 
@@ -222,7 +227,6 @@ def _part(job: FinetuneJob) -> int:
     return max(1, job.config.batch // job.config.compute.accumulate)
 
 
-@torch.inference_mode()
 def _encoded(
     job: FinetuneJob, latents: Latents, device: torch.device, progress: Progress
 ) -> Tensor:
@@ -230,14 +234,19 @@ def _encoded(
 
     Without flips the second dimension is 1.
     """
-    parts: list[Tensor] = []
-    ids, batch = job.patch_ids, _part(job)
-    for start in range(0, len(ids), batch):
-        rgb = from_uint8(job.pool.hr_patches(ids[start : start + batch]), device)
-        ways = [rgb, rgb.flip(3)] if job.config.flip else [rgb]
-        parts.append(torch.stack([latents.encode(each).float().cpu() for each in ways], dim=1))
-        progress("encode", min(start + batch, len(ids)), len(ids))
-    return torch.cat(parts).clone()
+    ids, batch, flip = job.patch_ids, _part(job), job.config.flip
+    side = job.size // latents.factor
+    shape = (len(ids), 1 + flip, latents.channels, side, side)
+    with memory_errors(LATENTS_OUT_OF_MEMORY.format(len(ids), 4 * math.prod(shape) / 1e9)):
+        latent_P2CHW = torch.empty(shape)  # all at once: parts that are joined are there twice
+    with torch.inference_mode():
+        for start in range(0, len(ids), batch):
+            end = min(start + batch, len(ids))
+            rgb = from_uint8(job.pool.hr_patches(ids[start:end]), device)
+            for way, each in enumerate([rgb, rgb.flip(3)] if flip else [rgb]):
+                latent_P2CHW[start:end, way] = latents.encode(each)
+            progress("encode", end, len(ids))
+    return latent_P2CHW
 
 
 def _looks(job: FinetuneJob, latents: Latents, batches: WindowBatches) -> Validate:
