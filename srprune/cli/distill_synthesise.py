@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +55,11 @@ SHOWN = 5  # near-copies that are named
 )
 @options.name("Of the set. [default: GENERATOR_nIMAGES__seedSEED]")
 @click.option("--reject-copies", is_flag=True, help="Draw near-copies of training patches anew.")
+@click.option(
+    "--vae",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the generator's pre-trained autoencoder, where it was moved.",
+)
 @click.option("--restart", is_flag=True, help="Throw away what an earlier call left.")
 @options.as_json
 @options.device
@@ -68,6 +74,7 @@ def synthesise(
     seed: int,
     name: str | None,
     reject_copies: bool,
+    vae: Path | None,
     restart: bool,
     as_json: bool,
     device: str,
@@ -115,6 +122,7 @@ def synthesise(
             config,
             name=name,
             device=pick_device(device),
+            vae=vae,
             restart=restart,
             stopping=stopping,
             progress=bars,

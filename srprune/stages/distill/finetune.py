@@ -21,7 +21,7 @@ from srprune.core.yaml_file import dump
 from srprune.distill.criterion import DiffusionLoss
 from srprune.distill.denoiser import Denoiser
 from srprune.distill.difffit import mark_difffit
-from srprune.distill.generator import read_generator_header, write_generator
+from srprune.distill.generator import pretrained_folders, read_generator_header, write_generator
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
@@ -110,7 +110,7 @@ def finetune(
                 parents=job.parents,
                 params={**params, "config": config.model_dump(mode="json")},
                 made={**made, "processes": world.size},
-                info=facts,
+                info={**facts, **pretrained_folders(config)},
             )
             job.checkpoints.clear()
             _autoencoder(job).clear()

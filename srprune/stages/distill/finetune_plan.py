@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from srprune.training.plan import StepPlan
 
 # What changes nothing about the weights; it may change between an interruption and --resume.
 WITHOUT_EFFECT = {"validation": True, "checkpoints": True}
+PRETRAINED = ("network", "latents")  # what may name a folder of weights
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class FinetuneJob:
             "size": self.size,
             "categories": self.categories,
             "num_patches": len(self.patch_ids),
-            "asked": self.config.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+            "asked": _asked(self.config.model_dump(mode="json", exclude=WITHOUT_EFFECT)),
             "parents": dict(self.parents),
         }
 
@@ -101,13 +103,19 @@ class FinetuneJob:
             return None
         header = read_generator_header(self.path)
         there = {key: header.params.get(key) for key in self.identity if key != "parents"}
-        there["parents"] = header.parents
+        there |= {"asked": _asked(header.params.get("asked", {})), "parents": header.parents}
         if there != self.identity:
             raise ArtifactMismatch(
                 f"{self.folder} holds a generator of another config or other inputs "
                 f"({first_difference(there, self.identity)}). {REPLACE}"
             )
         return header
+
+
+def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the places of pre-trained weights: their fingerprints are parents."""
+    pretrained = {part: {**config.get(part, {}), "weights": None} for part in PRETRAINED}
+    return {**config, **pretrained}
 
 
 def plan_finetune(

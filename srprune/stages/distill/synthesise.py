@@ -71,6 +71,7 @@ def synthesise(
     *,
     name: str | None = None,
     device: torch.device,
+    vae: Path | None = None,
     restart: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
@@ -86,13 +87,14 @@ def synthesise(
         config: how many images, and how they are sampled.
         name: of the set; GENERATOR_nIMAGES__seedSEED if None.
         device: where.
+        vae: folder of the generator's pre-trained autoencoder, where it was moved since.
         restart: throw away what an earlier call left.
         stopping: asked before each batch; True stops with what there is.
         progress: told after each batch.
 
     Raises:
-        InputError: no image at all, more steps than timesteps, images that stay blank, too little
-            memory, or another process at work there.
+        InputError: ``vae`` without effect, no image at all, more steps than timesteps, images that
+            stay blank, too little memory, or another process at work there.
         MissingArtifact: patches, generator or groups are not there.
         ArtifactMismatch: the folder holds another set, the generator is of other patches, or its
             autoencoder has other weights than when it was trained.
@@ -103,7 +105,7 @@ def synthesise(
     pool = open_pool(workspace, 1, with_lr=False)
     source = workspace.generator(generator_name)
     with memory_errors("The generator itself has no room: choose another --device."):
-        generator = Generator.read(source, device)
+        generator = Generator.read(source, device, vae)
     check_parent(
         source,
         generator.header,
