@@ -26,6 +26,16 @@ MAX_ID = 2**63 - 1  # of a patch
 TRIES = 20  # images a wanted one of a category, before its synthesis is given up
 
 
+LONGER = "Train the generator longer, or ask for another guidance or seed"
+REMEDIES = {  # by the reason that most images were rejected for; of blank ones LONGER
+    "not finite": "Ask for less guidance, or train the generator anew with a lower optimizer.lr",
+    "near-copy": (
+        "The generator repeats what it was trained on: train it on more windows or for fewer "
+        "steps, or keep near-copies, which are named (reject_copies)"
+    ),
+}
+
+
 class Draw(NamedTuple):
     """An image to be drawn."""
 
@@ -146,10 +156,11 @@ class Draws:
     def _hopeless(self, category: int) -> str:
         reasons = Counter(each.why for each in self.rejected if each.category == category)
         named = ", ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+        ((most, _),) = reasons.most_common(1)
         return (
             f"category {category} gave {self._there[category]} of {self.counts[category]} images "
-            f"in {self._tried[category]} tries ({named}). Train the generator longer, or ask for "
-            "another --guidance or --seed."
+            f"in {self._tried[category]} tries ({named}). {REMEDIES.get(most, LONGER)}. That makes "
+            "another set: add --restart, or another --name; with study, --edited."
         )
 
 

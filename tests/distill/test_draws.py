@@ -94,8 +94,25 @@ def test_a_category_that_stays_blank_is_given_up(batch: int) -> None:
     tries = 2 * TRIES
     assert str(caught.value) == (
         f"category 1 gave 1 of 2 images in {tries} tries ({tries - 1} black). Train the generator "
-        "longer, or ask for another --guidance or --seed."
+        "longer, or ask for another guidance or seed. That makes another set: add --restart, or "
+        "another --name; with study, --edited."
     )
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        ("constant", r"Train the generator longer, or"),
+        ("not finite", r"Ask for less guidance, or train .* lower optimizer\.lr\."),
+        ("near-copy", r"train it on more windows or for fewer steps, or keep near-copies"),
+    ],
+)
+def test_the_remedy_is_for_what_happened_most(why: str, remedy: str) -> None:
+    draws = Draws([1])
+    for number in range(TRIES):
+        draws.add(Rejected(0, number, why if number else "black"))
+    with pytest.raises(InputError, match=rf"\(1 black, 19 {why}\)\. .*{remedy}"):
+        draws.next(1)
 
 
 @pytest.mark.parametrize(

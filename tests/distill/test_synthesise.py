@@ -213,8 +213,9 @@ def test_a_generator_that_gives_no_numbers_is_given_up(workspace: Workspace) -> 
     with pytest.raises(InputError) as caught:
         draw(workspace, generator="wild", each=1)
     assert str(caught.value) == (
-        "category 0 gave 0 of 1 images in 20 tries (20 not finite). Train the generator longer, "
-        "or ask for another --guidance or --seed."
+        "category 0 gave 0 of 1 images in 20 tries (20 not finite). Ask for less guidance, or "
+        "train the generator anew with a lower optimizer.lr. That makes another set: add "
+        "--restart, or another --name; with study, --edited."
     )
     assert not (workspace.distilled("wild_n3__seed0") / IMAGES).exists()
 
