@@ -244,6 +244,9 @@ def test_a_run_makes_its_set_and_compares(images: Path, held: str) -> None:
     resolved = resolve(write("run.yaml", run))
     workspace = Workspace(Path("workspace"))
     run_chain(resolved, workspace, roots=[], device="cpu", tell=told.append)
+    (line,) = (line for line in told if line.startswith("synthesised set made: "))
+    assert line.endswith(" s")
+    assert "; with its generator made in " in line
     first, second = (line.split(", ")[2] for line in told[-2:])
     assert first == second  # as many images as patches
     assert (workspace.reports / "comparison.md").exists()

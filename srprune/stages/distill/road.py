@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from srprune.core.errors import ArtifactMismatch
-from srprune.core.progress import Progress, heeding, silent
+from srprune.core.progress import Progress, duration, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.distill.generator import FILE, read_generator_header
 from srprune.distill.provenance import DistilledSet
@@ -77,8 +77,11 @@ def distil(
         progress=progress,
     )
     made = _made(sampling, edited, partial(sampling, restart=True))
-    copies = len(made.near_copies)
-    tell(f"synthesised set {name}: {len(made):,} images, {copies} of them near-copies")
+    copies, seconds = len(made.near_copies), seconds_of(workspace, name)
+    tell(
+        f"synthesised set {name}: {len(made):,} images, {copies} of them near-copies; with its "
+        f"generator made in {duration(seconds)}"
+    )
     return made
 
 
