@@ -89,7 +89,7 @@ def synthesise(
     \b
     Example:
       srprune distill synthesise --per-category 10
-      srprune distill synthesise dit_small --ratio 0.0068 --seed 1
+      srprune distill synthesise dit_small__seed0 --ratio 0.0068 --seed 1
     """
     if (per_category is None) == (ratio is None):
         raise click.UsageError("give either --per-category or --ratio")

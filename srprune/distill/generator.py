@@ -165,8 +165,10 @@ def read_generator_header(path: Path) -> Header:
         ArtifactError: it is damaged, or was not written by srprune.
     """
     if not path.is_file():
+        there = ", ".join(each.parent.name for each in sorted(path.parent.parent.glob(f"*/{FILE}")))
         raise MissingArtifact(
-            f"there is no generator {path.parent}. Run 'srprune distill finetune' first."
+            f"there is no generator {path.parent} (there: {there or 'none'}). Run 'srprune distill "
+            "finetune' first."
         )
     return read_tensor_header(path, KIND)
 

@@ -159,7 +159,10 @@ class DistilledSet:
             ArtifactError: it is damaged or of another kind.
         """
         path = folder / TABLE
-        header, columns = read_table(path, KIND)
+        try:
+            header, columns = read_table(path, KIND)
+        except ArtifactError as error:
+            raise ArtifactError(f"{error} {AGAIN}") from None
         names = list(_DTYPES)
         if not any(name in columns for name in _LATER):
             names = names[: -len(_LATER)]

@@ -162,6 +162,13 @@ def test_no_index_or_no_pixels(made: Path, gone: str) -> None:
         check_folder(made)
 
 
+def test_a_table_of_nothing(made: Path) -> None:
+    (made / TABLE).write_bytes(b"")
+    said = refused(made)
+    assert f"{made / TABLE} is not a readable Parquet file" in said
+    assert "with --restart" in said
+
+
 def test_no_set(tmp_path: Path) -> None:
     with pytest.raises(MissingArtifact):
         check_folder(tmp_path)

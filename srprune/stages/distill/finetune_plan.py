@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import Header, first_difference, read_header
-from srprune.core.errors import ArtifactMismatch, InputError
+from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact
 from srprune.core.groups import NO_GROUP, GroupTable
 from srprune.core.workspace import Workspace, the_one
 from srprune.data.patches import Ids, PatchPool
@@ -145,7 +145,7 @@ def plan_finetune(
     """
     check_diffusers()
     index = read_index(workspace)
-    path = workspace.groups(groups) if groups else _categorised(workspace)
+    path = _named(workspace, groups) if groups else _categorised(workspace)
     table = GroupTable.read(path, patches=index.fingerprint)
     ids = np.flatnonzero(table.labels_N != NO_GROUP)
     labels_P = table.labels_N[ids]
@@ -161,6 +161,18 @@ def plan_finetune(
     parents |= pretrained_parents(config)
     pool = open_pool(workspace, 2, with_lr=False)
     return FinetuneJob(workspace.generator(name), config, pool, ids, labels_P, parents)
+
+
+def _named(workspace: Workspace, groups: str) -> Path:
+    """Groups by their name."""
+    path = workspace.groups(groups)
+    if not path.exists():
+        there = ", ".join(each.stem for each in sorted(path.parent.glob("*.parquet")))
+        raise MissingArtifact(
+            f"there are no groups '{groups}' (there: {there or 'none'}). Choose one with --groups, "
+            "or run 'srprune distill categorise' first."
+        )
+    return path
 
 
 def _categorised(workspace: Workspace) -> Path:
