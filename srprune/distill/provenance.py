@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ from srprune.core.errors import (
 )
 from srprune.core.patches import PatchIndex
 from srprune.core.workspace import Workspace
-from srprune.images.decode import as_rgb, content_of, decode, list_images
+from srprune.images.decode import SUFFIXES, as_rgb, content_of, decode, list_images
 from srprune.images.pixels import open_pixels
 
 KIND = "DistilledSet"
 IMAGES = "images"  # folder of the images
+OWN = re.compile(r"\d{5,}_c\d+\.png")  # names of its images
 TABLE = "images.parquet"
 AGAIN = "Run 'srprune distill synthesise' with --restart to make the set again."
 FROM_IMAGES = (
@@ -262,7 +264,25 @@ def check_added(folder: Path, samples: Sequence[Sample]) -> None:
         there = list_images(images)
     except UserError as error:
         raise ArtifactError(f"{images} is not as it was synthesised: {error} {AGAIN}") from None
-    added = sorted(set(there) - {sample.image for sample in samples})
+    _refuse(images, sorted(set(there) - {sample.image for sample in samples}))
+
+
+def check_others(folder: Path) -> None:
+    """Refuse images that no synthesis can have written, as their names tell.
+
+    Args:
+        folder: of a set that is not whole, or is to be thrown away.
+
+    Raises:
+        ArtifactError: there is one; the message names it.
+    """
+    images = folder / IMAGES
+    there = (path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
+    names = sorted(path.relative_to(images).as_posix() for path in there)
+    _refuse(images, [name for name in names if not OWN.fullmatch(name) and name[0] != "."])
+
+
+def _refuse(images: Path, added: Sequence[str]) -> None:
     if added:
         raise ArtifactError(
             f"{images / added[0]} was not synthesised; of such images there "

@@ -249,11 +249,36 @@ def test_restart_keeps_what_others_put_there(workspace: Workspace) -> None:
     (folder / "runs").mkdir()
     (folder / "runs" / "note.txt").write_text("mine")
     (folder / IMAGES / "mine.png").write_bytes(before["00000_c0.png"])
-    with pytest.raises(ArtifactError, match=r"mine\.png was not synthesised"):
-        draw(workspace, name="whole")
+    (folder / IMAGES / "note.txt").write_text("mine, too")
+    for restart in (False, True):
+        with pytest.raises(ArtifactError, match=r"mine\.png was not synthesised.* of their own\.$"):
+            draw(workspace, name="whole", restart=restart)
+    assert files(folder).items() > before.items()
+    assert (folder / TABLE).exists()
+    (folder / IMAGES / "mine.png").unlink()
+    (folder / IMAGES / "00001_c1.png").write_bytes(b"edited")
     draw(workspace, name="whole", restart=True)
+    assert (folder / IMAGES / "note.txt").read_text() == "mine, too"
+    (folder / IMAGES / "note.txt").unlink()
     assert files(folder) == before
     assert (folder / "runs" / "note.txt").read_text() == "mine"
+
+
+def test_an_image_that_was_added_meanwhile_is_refused_before_more_are_drawn(
+    workspace: Workspace,
+) -> None:
+    with pytest.raises(Stopped):
+        draw(workspace, name="begun", stopping=after(1))
+    images = workspace.distilled("begun") / IMAGES
+    shutil.copy(images / "00000_c0.png", images / "mine.png")
+    # as a kill leaves it between an image and the journal
+    shutil.copy(images / "00000_c0.png", images / "00004_c1.png")
+    with pytest.raises(ArtifactError, match=r"mine\.png was not synthesised.* is 1\. Keep"):
+        draw(workspace, name="begun")
+    assert len(files(images.parent)) == 6
+    (images / "mine.png").unlink()
+    draw(workspace, name="begun")
+    assert files(images.parent) == files(workspace.distilled("whole"))
 
 
 def test_a_set_that_was_edited_meanwhile_is_refused(workspace: Workspace) -> None:

@@ -15,13 +15,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from srprune.core.artifact import atomic_path, check_parent, read_header
+from srprune.core.artifact import atomic_path, check_parent
 from srprune.core.config import ExtractConfig
-from srprune.core.coreset import CoreSet
-from srprune.core.errors import ArtifactError, MissingArtifact, Stopped, UserError
-from srprune.core.groups import NO_GROUP, GroupTable
+from srprune.core.errors import ArtifactError, Stopped
 from srprune.core.lock import exclusive
-from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace
@@ -42,18 +39,21 @@ from srprune.distill.generator import Generator
 from srprune.distill.guards import Copies, Nearest, blank
 from srprune.distill.provenance import (
     IMAGES,
+    OWN,
     TABLE,
     DistilledSet,
     Sample,
     check_added,
     check_images,
     check_made,
+    check_others,
 )
 from srprune.distill.sampler import sample, start_noise, timesteps
 from srprune.images.decode import as_rgb, content_of, decode
 from srprune.images.tensor import round_uint8
 from srprune.models.device import memory_errors
 from srprune.reporting.group_sheet import group_sheet
+from srprune.stages.distill.trained_on import ids_trained_on
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.pool import open_pool
 
@@ -120,7 +120,7 @@ def synthesise(
     with exclusive(synthesis.folder):
         if not restart and (whole := synthesis.finished(progress)):
             return whole
-        trained_on = _trained_on(workspace, generator, pool.index)
+        trained_on = ids_trained_on(workspace, generator, pool.index)
         if restart:  # only now: a call that is refused keeps what the folder holds
             synthesis.clear()
         return synthesis.run(pool, trained_on, stopping, progress)
@@ -167,10 +167,17 @@ class Synthesis:
         return Journal(self.folder / JOURNAL)
 
     def clear(self) -> None:
-        """Throw away the set, and nothing else that may stand in its folder."""
+        """Throw away the set, and nothing else that may stand in its folder.
+
+        Raises:
+            ArtifactError: there are other images among its own; then nothing is thrown away.
+        """
+        check_others(self.folder)
         workspace = Workspace(self.folder)
-        for folder in (self.folder / IMAGES, workspace.hr_pixels.parent):
-            shutil.rmtree(folder, ignore_errors=True)
+        for image in (self.folder / IMAGES).glob("*.png"):
+            if OWN.fullmatch(image.name):
+                image.unlink()
+        shutil.rmtree(workspace.hr_pixels.parent, ignore_errors=True)
         for file in (self.folder / TABLE, workspace.patches, self.folder / SHEET):
             file.unlink(missing_ok=True)
         self._journal.path.unlink(missing_ok=True)
@@ -252,6 +259,7 @@ class Synthesis:
                 raise damaged(self._journal.path) from error
             seconds += lasted
         check_images(self.folder, draws.kept)
+        check_others(self.folder)
         return draws, seconds
 
     @torch.inference_mode()
@@ -354,38 +362,3 @@ def _note(draws: Draws) -> str:
 def _patch_of(pool: PatchPool) -> Callable[[int], Pixels]:
     """What gives a whole HR patch."""
     return lambda i: pool.hr_crop(i, 0, 0, pool.index.size)
-
-
-def _trained_on(
-    workspace: Workspace, generator: Generator, index: PatchIndex
-) -> npt.NDArray[np.int64]:
-    """Ids of the patches that a generator was trained on: those of its core-set with a group."""
-    parents, remedy = generator.header.parents, "Make it again, or fine-tune the generator anew."
-    groups = _by_fingerprint(
-        workspace.groups("any").parent, parents.get("groups", ""), f"groups. {remedy}"
-    )
-    grouped_N = GroupTable.read(groups, patches=index.fingerprint).labels_N != NO_GROUP
-    ids = np.flatnonzero(grouped_N)
-    if "coreset" in parents:
-        coreset = _by_fingerprint(
-            workspace.coreset("any").parent, parents["coreset"], f"core-set. {remedy}"
-        )
-        ids = np.intersect1d(ids, CoreSet.read(coreset, patches=index.fingerprint).patch_ids)
-    return ids
-
-
-def _by_fingerprint(folder: Path, fingerprint: str, what: str) -> Path:
-    """The table of a folder that has a fingerprint, whatever its name is now.
-
-    Raises:
-        MissingArtifact: none has.
-    """
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            if read_header(path).fingerprint == fingerprint:
-                return path
-        except UserError:  # another one may do
-            continue
-    raise MissingArtifact(
-        f"{folder} no longer holds what the generator was trained on, {fingerprint} as its {what}"
-    )
