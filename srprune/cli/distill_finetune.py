@@ -22,7 +22,7 @@ from srprune.core.workspace import Workspace
 )
 @options.name("Of the generator. [default: CONFIG__seedN]")
 @click.option("--dry-run", is_flag=True, help="Print config and plan, and stop.")
-@options.overrides
+@options.overriding("steps=2000")
 @options.going_on
 @options.as_json
 @options.device

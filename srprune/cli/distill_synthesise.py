@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,6 +55,11 @@ SHOWN = 5  # near-copies that are named
 )
 @options.name("Of the set. [default: GENERATOR_nIMAGES__seedSEED]")
 @click.option("--reject-copies", is_flag=True, help="Draw near-copies of training patches anew.")
+@click.option(
+    "--vae",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of the generator's pre-trained autoencoder, where it was moved.",
+)
 @click.option("--restart", is_flag=True, help="Throw away what an earlier call left.")
 @options.as_json
 @options.device
@@ -68,6 +74,7 @@ def synthesise(
     seed: int,
     name: str | None,
     reject_copies: bool,
+    vae: Path | None,
     restart: bool,
     as_json: bool,
     device: str,
@@ -82,7 +89,7 @@ def synthesise(
     \b
     Example:
       srprune distill synthesise --per-category 10
-      srprune distill synthesise dit_small --ratio 0.0068 --seed 1
+      srprune distill synthesise dit_small__seed0 --ratio 0.0068 --seed 1
     """
     if (per_category is None) == (ratio is None):
         raise click.UsageError("give either --per-category or --ratio")
@@ -115,6 +122,7 @@ def synthesise(
             config,
             name=name,
             device=pick_device(device),
+            vae=vae,
             restart=restart,
             stopping=stopping,
             progress=bars,
@@ -136,7 +144,7 @@ def _facts(distilled: DistilledSet) -> dict[str, Any]:
         "counts": params["counts"],
         "rejected": params["rejected"],
         "near_copies": [_copy(sample) for sample in distilled.near_copies],
-        "highest_correlation": max(sample.correlation for sample in distilled.samples),
+        "highest_correlation": max(sample.highest_correlation for sample in distilled.samples),
         "highest_psnr_db": _finite(max(sample.psnr_db for sample in distilled.samples)),
         "seconds": info["seconds"],
         "parents": distilled.header.parents,
@@ -175,8 +183,8 @@ def _say(distilled: DistilledSet) -> None:
     samples = distilled.samples
     click.echo(
         f"near-copies of training patches: {len(copies):,}; correlation at most "
-        f"{max(sample.correlation for sample in samples):.3f}, PSNR at most "
-        f"{max(sample.psnr_db for sample in samples):.1f} dB"
+        f"{max(sample.highest_correlation for sample in samples):.3f}, PSNR of the patches that "
+        f"correlate most at most {max(sample.psnr_db for sample in samples):.1f} dB"
     )
     for sample in copies[:SHOWN]:
         mirrored = ", mirrored" if sample.mirrored else ""

@@ -65,13 +65,24 @@ workers = click.option(
     help="Threads for decoding.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-overrides = click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a config key, such as --set budget.steps=2000.",
-)
+
+
+def overriding(example: str) -> Callable[[F], F]:
+    """``--set`` of a command that reads a config.
+
+    Args:
+        example: a change that its config takes.
+    """
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help=f"Change a config key, such as --set {example}.",
+    )
+
+
+overrides = overriding("budget.steps=2000")
 
 
 def name(text: str) -> Callable[[F], F]:

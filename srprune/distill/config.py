@@ -1,6 +1,7 @@
 """What a user may write into the config files of distillation, with defaults and limits.
 
-The defaults are those of the published system, docs/adr/0017-readings-of-srdd.md.
+The defaults are those of the published system but for its SR term, which is off, and for what else
+docs/adr/0017-readings-of-srdd.md names.
 """
 
 from __future__ import annotations

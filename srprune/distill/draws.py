@@ -13,16 +13,27 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 from srprune.core.artifact import first_difference, storage_errors
 from srprune.core.errors import ArtifactError, ArtifactMismatch, InputError
 from srprune.distill.config import SynthesiseConfig
-from srprune.distill.provenance import Sample
+from srprune.distill.provenance import REPLACE, Sample
 from srprune.selection.rule import portion
 
 MAX_ID = 2**63 - 1  # of a patch
 TRIES = 20  # images a wanted one of a category, before its synthesis is given up
+
+
+LONGER = "Train the generator longer, or ask for another guidance or seed"
+REMEDIES = {  # by the reason that most images were rejected for; of blank ones LONGER
+    "not finite": "Ask for less guidance, or train the generator anew with a lower optimizer.lr",
+    "near-copy": (
+        "The generator repeats what it was trained on: train it on more windows or for fewer "
+        "steps, or keep near-copies, which are named (reject_copies)"
+    ),
+}
 
 
 class Draw(NamedTuple):
@@ -145,10 +156,11 @@ class Draws:
     def _hopeless(self, category: int) -> str:
         reasons = Counter(each.why for each in self.rejected if each.category == category)
         named = ", ".join(f"{count} {why}" for why, count in sorted(reasons.items()))
+        ((most, _),) = reasons.most_common(1)
         return (
             f"category {category} gave {self._there[category]} of {self.counts[category]} images "
-            f"in {self._tried[category]} tries ({named}). Train the generator longer, or ask for "
-            "another --guidance or --seed."
+            f"in {self._tried[category]} tries ({named}). {REMEDIES.get(most, LONGER)}. That makes "
+            "another set: add --restart, or another --name; with study, --edited."
         )
 
 
@@ -216,8 +228,7 @@ def check_identity(folder: Path, there: Mapping[str, Any], here: Mapping[str, An
     if there != here:
         raise ArtifactMismatch(
             f"{folder} holds images of another generator or other settings "
-            f"({first_difference(there, here)}). Choose another --name, or --restart to replace "
-            "them."
+            f"({first_difference(there, here)}). {REPLACE}"
         )
 
 
@@ -237,10 +248,13 @@ def from_record(record: Mapping[str, Any]) -> tuple[list[Sample | Rejected], flo
     drawn = [Rejected(**each) if "why" in each else Sample(**each) for each in record["drawn"]]
     for outcome in drawn:
         for name, kind in get_type_hints(type(outcome)).items():
-            if type(getattr(outcome, name)) is not kind:  # True is no number here
+            (known,) = {*(get_args(kind) or (kind,))} - {NoneType}  # None is of older tables alone
+            if type(getattr(outcome, name)) is not known:  # True is no number here
                 raise TypeError(name)
-        if isinstance(outcome, Sample) and not 0 <= outcome.patch_id <= MAX_ID:
-            raise ValueError("patch_id")
+        if isinstance(outcome, Sample):
+            for patch_id in (outcome.patch_id, outcome.thumb_id):
+                if patch_id is None or not 0 <= patch_id <= MAX_ID:
+                    raise ValueError("patch_id")
     seconds = float(record["seconds"])
     if not 0 <= seconds < math.inf:
         raise ValueError("seconds")

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from srprune.core.artifact import Header, check_parent
-from srprune.core.errors import ArtifactError, MissingArtifact
+from srprune.core.errors import ArtifactError, InputError, MissingArtifact
 from srprune.distill.config import FinetuneConfig
 from srprune.distill.denoiser import PART as TRANSFORMER
 from srprune.distill.denoiser import Denoiser
@@ -68,10 +68,16 @@ class Generator:
         return Noise(self.config.diffusion)
 
     @classmethod
-    def read(cls, folder: Path, device: torch.device) -> Generator:
+    def read(cls, folder: Path, device: torch.device, vae: Path | None = None) -> Generator:
         """Read a generator and take it to a device.
 
+        Args:
+            folder: of the generator.
+            device: where.
+            vae: folder of the pre-trained autoencoder, where it was moved since.
+
         Raises:
+            InputError: ``vae`` is given, and it has none.
             MissingArtifact: there is none; or the weights of its autoencoder are gone.
             ArtifactError: it is damaged, holds NaN, or was not written by srprune.
             ArtifactMismatch: its autoencoder has other weights than when it was trained.
@@ -82,12 +88,20 @@ class Generator:
         header, tensors = read_tensor_file(path, KIND, AGAIN)
         config, size, categories = _params(path, header)
         if config.latents.weights is not None:
-            now = fingerprint_of_folder(Path(config.latents.weights), VAE)
+            weights = str(vae or header.info.get(VAE, config.latents.weights))
+            now = fingerprint_of_folder(Path(weights), VAE)
             remedy = (
-                f"Put the former weights back into {config.latents.weights} (latents.weights), or "
-                "train it again with --restart."
+                f"Put the former weights back into {weights}, name their folder (--vae), or train "
+                "it again with --restart."
             )
             check_parent(path, header, VAE, now, remedy)
+            moved = config.latents.model_copy(update={"weights": weights})
+            config = config.model_copy(update={"latents": moved})
+        elif vae is not None:
+            raise InputError(
+                f"{path} has no pre-trained autoencoder, so {vae} would have no effect. Leave out "
+                "--vae."
+            )
         latents = latents_of(config.latents)
         side = side_of(latents.factor, size, config.network.patch)
         denoiser = Denoiser(
@@ -151,8 +165,10 @@ def read_generator_header(path: Path) -> Header:
         ArtifactError: it is damaged, or was not written by srprune.
     """
     if not path.is_file():
+        there = ", ".join(each.parent.name for each in sorted(path.parent.parent.glob(f"*/{FILE}")))
         raise MissingArtifact(
-            f"there is no generator {path.parent}. Run 'srprune distill finetune' first."
+            f"there is no generator {path.parent} (there: {there or 'none'}). Run 'srprune distill "
+            "finetune' first."
         )
     return read_tensor_header(path, KIND)
 
@@ -167,12 +183,14 @@ def pretrained_parents(config: FinetuneConfig) -> dict[str, str]:
         MissingArtifact: a folder is not there, or holds no weights.
         ArtifactError: the config in a folder is damaged.
     """
+    folders = pretrained_folders(config)
+    return {part: fingerprint_of_folder(Path(folder), part) for part, folder in folders.items()}
+
+
+def pretrained_folders(config: FinetuneConfig) -> dict[str, str]:
+    """Absolute paths of the pre-trained weights that a config names, by part."""
     folders = {VAE: config.latents.weights, TRANSFORMER: config.network.weights}
-    return {
-        part: fingerprint_of_folder(Path(folder), part)
-        for part, folder in folders.items()
-        if folder is not None
-    }
+    return {part: str(Path(path).absolute()) for part, path in folders.items() if path is not None}
 
 
 def _params(path: Path, header: Header) -> tuple[FinetuneConfig, int, int]:

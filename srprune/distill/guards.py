@@ -44,8 +44,8 @@ def blank(image_HW3: Pixels) -> str | None:
     return "constant" if grey.std() < CONSTANT else None
 
 
-class Nearest(NamedTuple):
-    """The training patch that an image is most like.
+class Match(NamedTuple):
+    """A training patch that an image is like.
 
     Attributes:
         patch_id: in the index.
@@ -65,8 +65,21 @@ class Nearest(NamedTuple):
         return self.correlation >= COPY_CORRELATION and self.psnr_db >= COPY_PSNR
 
 
+class Nearest(NamedTuple):
+    """The training patches that an image is most like; they need not be the same one.
+
+    Attributes:
+        by_thumbnail: of the highest correlation among all patches and their mirrored twins.
+        by_pixels: a near-copy before others, then of the best PSNR, among the candidates: the 8
+            patches, and 8 mirrored ones, of the highest correlations.
+    """
+
+    by_thumbnail: Match
+    by_pixels: Match
+
+
 class Copies:
-    """Finds the training patch that an image is most like.
+    """Finds the training patches that an image is most like.
 
     Thumbnails of 16x16 greys choose candidates among all patches and their mirrored twins; these
     are then compared pixel by pixel. A generator sees whole patches only, so a copy lies as its
@@ -102,7 +115,7 @@ class Copies:
             progress("look at training patches", done, count)
 
     def nearest(self, image_HW3: Pixels) -> Nearest:
-        """The nearest of all patches: a near-copy before others, then by PSNR.
+        """The nearest patches, by thumbnail and by pixels; of equals the lowest patch id.
 
         Args:
             image_HW3: as large as the patches.
@@ -112,9 +125,12 @@ class Copies:
             for mirrored, image in ((False, image_HW3), (True, image_HW3[:, ::-1]))
             for each in self._candidates(image, mirrored)
         ]
-        return max(found, key=lambda each: (each.near_copy, each.psnr_db, -each.patch_id))
+        return Nearest(
+            max(found, key=lambda each: (each.correlation, -each.patch_id)),
+            max(found, key=lambda each: (each.near_copy, each.psnr_db, -each.patch_id)),
+        )
 
-    def _candidates(self, image_HW3: Pixels, mirrored: bool) -> list[Nearest]:
+    def _candidates(self, image_HW3: Pixels, mirrored: bool) -> list[Match]:
         """The patches most like an image by thumbnail, compared pixel by pixel."""
         correlation_K = self._thumbs_KD @ _thumb(image_HW3)
         count = min(CANDIDATES, len(correlation_K))
@@ -124,7 +140,7 @@ class Copies:
             psnr = _psnr(image_HW3, self._patch(patch_id))
             # of two unit vectors: rounding may lead a hair beyond 1
             correlation = min(max(float(correlation_K[row]), -1.0), 1.0)
-            result.append(Nearest(patch_id, mirrored, correlation, psnr))
+            result.append(Match(patch_id, mirrored, correlation, psnr))
         return result
 
 

@@ -137,11 +137,15 @@ class VaeLatents(nn.Module):
             from diffusers import AutoencoderKL
         held = read_weight_folder(Path(folder), PART)
         self.factor, self.scaling = _checked(held)
+        _check_layers(held)
         kind: Any = AutoencoderKL  # untyped
         try:
-            self.network = kind.from_config(held.config).eval()
+            with torch.device("meta"):  # a config may name sizes beyond all memory
+                self.network = kind.from_config(held.config).eval()
             self.network._fix_state_dict_keys_on_load(held.tensors)  # names of SD-VAE's time
-            self.network.load_state_dict(held.tensors)
+            self.network.load_state_dict(held.tensors, assign=True)
+        except MemoryError:
+            raise
         except Exception as error:  # diffusers raises nearly anything on a config of nonsense
             reason = " ".join(str(error).split())[:200]
             raise ArtifactError(
@@ -220,6 +224,20 @@ def _checked(held: WeightFolder) -> tuple[int, float]:
             "stabilityai/sd-vae-ft-ema."
         )
     return 2 ** (len(widths) - 1), float(scaling)
+
+
+def _check_layers(held: WeightFolder) -> None:
+    """Refuse more layers than a file can have tensors for: each is built, if without numbers.
+
+    Raises:
+        ArtifactError: there are more.
+    """
+    layers = held.config.get("layers_per_block", 1)
+    if type(layers) is not int or not 1 <= layers <= len(held.tensors):
+        raise ArtifactError(
+            f"{held.path} does not fit the autoencoder that its {CONFIG} describes: it has "
+            f"{len(held.tensors)} tensors, and layers_per_block is {json.dumps(layers)}"
+        )
 
 
 def side_of(factor: int, size: int, patch: int) -> int:

@@ -20,6 +20,10 @@ from srprune.models.weight_files import read_tensors
 
 CONFIG = "config.json"
 FILES = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+KEYS = {  # where a user names the folder of a part
+    "vae": "latents.weights; with distill synthesise, --vae",
+    "transformer": "network.weights",
+}
 CHUNK = 1 << 24  # bytes that are hashed at a time
 
 
@@ -103,14 +107,14 @@ def _find(folder: Path, part: str) -> tuple[Path, dict[str, Any]]:
     if not folder.is_dir():
         raise MissingArtifact(
             f"there is no folder {folder} of pre-trained weights. Weights are not downloaded: "
-            f"copy there what diffusers keeps of the {part}."
+            f"copy there what diffusers keeps of the {part}, or name another one ({KEYS[part]})."
         )
     if not (folder / CONFIG).is_file() and (folder / part).is_dir():
         folder = folder / part
     found = [folder / name for name in FILES if (folder / name).is_file()]
     if not found or not (folder / CONFIG).is_file():
         raise MissingArtifact(
-            f"{folder} holds no pre-trained {part}: it needs {CONFIG} and one of "
+            f"{folder} holds no pre-trained {part} ({KEYS[part]}): it needs {CONFIG} and one of "
             f"{', '.join(FILES)}."
         )
     return found[0], _read_config(folder / CONFIG)

@@ -220,7 +220,10 @@ def _group_sheets(
 def _groups(workspace: Workspace, name: str, index: PatchIndex) -> GroupTable:
     path = workspace.groups(name)
     if not path.exists():
-        made_by = "Rules such as clustered make them, and training with sampling hes."
+        made_by = (
+            "Rules such as clustered make them, training with sampling hes, and 'srprune distill "
+            "categorise'."
+        )
         raise _missing("are no groups", path, made_by)
     return GroupTable.read(path, patches=index.fingerprint)
 

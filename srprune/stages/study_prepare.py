@@ -81,6 +81,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
                 name,
                 road,
                 device=setting.where,
+                edited=setting.edited,
                 stopping=setting.stopping,
                 tell=setting.tell,
                 progress=setting.progress,

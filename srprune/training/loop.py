@@ -77,6 +77,7 @@ def train(
     active: ActiveSet | None = None,
     by_crop: Criterion | None = None,
     subnets_at: Callable[[int], Sequence[Subnet]] | None = None,
+    rate_key: str = "optimizer.lr",
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
 ) -> nn.Module:
@@ -105,6 +106,7 @@ def train(
         active: chooses on the way, from the losses, which patches the batches are of.
         by_crop: (output, target) -> (B,) losses, for ``active``.
         subnets_at: step -> the subnets that it trains, of a network that is a supernet.
+        rate_key: where the user's config has the learning rate, for messages.
         stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
@@ -213,10 +215,10 @@ def train(
                 raise Diverged(_at_fault(fault, step, saved))
             if bad is not None:
                 what = f"the loss is {watch.last}"
-                raise Diverged(_diverged(what, bad, config, saved, patches_at(bad)))
+                raise Diverged(_diverged(what, bad, config, rate_key, saved, patches_at(bad)))
             if (validate_now or save_now or stop or last) and not _finite(parameters):
                 what = "the weights are no longer finite"  # a finite loss may have such gradients
-                raise Diverged(_diverged(what, step, config, saved, patches_at(step)))
+                raise Diverged(_diverged(what, step, config, rate_key, saved, patches_at(step)))
             seconds = time.perf_counter() - started
             if log_now and log:
                 mean = watch.sum / (done % LOG_EVERY or LOG_EVERY)
@@ -261,14 +263,16 @@ def _at_fault(fault: Fault, step: int, saved: int) -> str:
     return f"{fault.what} at step {step + 1}. {fault.remedy}; {_kept(saved)}."
 
 
-def _diverged(what: str, step: int, config: Recipe, saved: int, patches: list[int]) -> str:
+def _diverged(
+    what: str, step: int, config: Recipe, rate_key: str, saved: int, patches: list[int]
+) -> str:
     """Why the run stops, in words."""
     ids = ", ".join(map(str, patches[:SHOWN])) + (", ..." if len(patches) > SHOWN else "")
     batch = f" (patches {ids})" if patches else ""
     scaled = config.compute.precision == "fp16"
     hint = " or choose compute.precision bf16" if scaled else ""
     return (
-        f"{what} at step {step + 1}{batch}. Lower optimizer.lr "
+        f"{what} at step {step + 1}{batch}. Lower {rate_key} "
         f"(now {config.optimizer.lr:g}){hint}; {_kept(saved)}."
     )
 

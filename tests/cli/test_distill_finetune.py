@@ -93,7 +93,7 @@ def test_ctrl_c_says_how_to_go_on(cli, start, workspace: Workspace) -> None:
         (("--config", "nowhere.yaml"), "there is no config nowhere.yaml"),
         (("--config", "fsrcnn_x2.yaml"), "is a training config; give it to 'srprune train"),
         (("--config", "tiny.yaml"), "Run 'srprune distill categorise' first"),
-        (("--config", "tiny.yaml", "--groups", "nine"), "nine.parquet"),
+        (("--config", "tiny.yaml", "--groups", "nine"), "no groups 'nine' (there: seven). Choose"),
         (("--config", "tiny.yaml", "--set", "latents.kind=vae"), "vae needs them"),
         (
             ("--config", "dit_xl.yaml", "--groups", "seven", "--set", "latents.weights=no_vae"),

@@ -127,7 +127,7 @@ def test_killed_terminated_and_out_of_space_it_ends_with_the_same_bytes(
         (("--per-category", "3", "--seed", "-1"), "-1 is not in the range x>=0."),
         (
             ("nobody", "--per-category", "3"),
-            "there is no generator workspace/generators/nobody. Run 'srprune distill finetune'",
+            "no generator workspace/generators/nobody (there: dit). Run 'srprune distill finetune'",
         ),
         (("--ratio", "0.001"), "ratio 0.001 of 109 patches is no image. Choose a larger ratio"),
         (

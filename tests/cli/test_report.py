@@ -182,6 +182,9 @@ def test_groups_alone_are_drawn_without_a_score_table(cli, refused, scored):
     facts = json.loads(cli("report", "--groups", "thirds", "--json").stdout)
     assert (facts["page"], facts["bytes"], len(facts["figures"])) == (None, 0, 2)
     assert "no score table yet" in refused("report", "--groups", "thirds", "--out", "page.html")
+    said = refused("report", "--groups", "sevenths")
+    assert "Known: thirds." in said
+    assert said.endswith("and 'srprune distill categorise'.")
 
 
 def test_report_loads_no_torch(start, scored):

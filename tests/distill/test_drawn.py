@@ -129,6 +129,33 @@ def test_a_set_of_other_patches_is_refused(workspace: Workspace, tmp_path: Path)
         plan_training(config(workspace, 6), workspace, stem="tiny")
 
 
+@pytest.mark.parametrize("damage", ["pixels", "cut pixels", "index", "index of nonsense"])
+def test_a_set_without_its_cache_is_mended_by_its_own_command(
+    workspace: Workspace, damage: str
+) -> None:
+    folder = workspace.distilled("few")
+    if damage == "pixels":
+        shutil.rmtree(folder / "pixels")
+    elif damage == "cut pixels":
+        (folder / "pixels" / "hr.u8").write_bytes(b"few")
+    elif damage == "index":
+        (folder / "patches.parquet").unlink()
+    else:
+        (folder / "patches.parquet").write_bytes(b"")
+    images = {path: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
+    with pytest.raises(MissingArtifact, match=r"damaged\. Give the command that synthesised the"):
+        plan_training(config(workspace, 6), workspace, stem="tiny")
+    synthesise(
+        workspace,
+        "dit",
+        SynthesiseConfig(per_category=EACH, sampling_steps=2),
+        name="few",
+        device=CPU,
+    )
+    assert images == {path: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
+    plan_training(config(workspace, 6), workspace, stem="tiny")
+
+
 def test_a_set_that_was_edited_by_hand_is_refused(workspace: Workspace) -> None:
     image = next((workspace.distilled("few") / "images").glob("*.png"))
     with Image.open(image) as there:

@@ -21,12 +21,14 @@ from srprune.distill.draws import (
     spread,
     to_record,
 )
-from srprune.distill.provenance import Sample
+from srprune.distill.provenance import REPLACE, Sample
 from srprune.selection.rule import portion
 
 
 def kept(draws: Draws, draw: Draw) -> Sample:
-    return Sample(draws.image_name(draw.category), *draw, "c0", 5, False, 0.25, 10.0, False)
+    return Sample(
+        draws.image_name(draw.category), *draw, "c0", 5, False, 0.25, 10.0, False, 7, True, 0.5
+    )
 
 
 def finish(counts: list[int], batch: int, bad: set[Draw]) -> Draws:
@@ -92,8 +94,25 @@ def test_a_category_that_stays_blank_is_given_up(batch: int) -> None:
     tries = 2 * TRIES
     assert str(caught.value) == (
         f"category 1 gave 1 of 2 images in {tries} tries ({tries - 1} black). Train the generator "
-        "longer, or ask for another --guidance or --seed."
+        "longer, or ask for another guidance or seed. That makes another set: add --restart, or "
+        "another --name; with study, --edited."
     )
+
+
+@pytest.mark.parametrize(
+    ("why", "remedy"),
+    [
+        ("constant", r"Train the generator longer, or"),
+        ("not finite", r"Ask for less guidance, or train .* lower optimizer\.lr\."),
+        ("near-copy", r"train it on more windows or for fewer steps, or keep near-copies"),
+    ],
+)
+def test_the_remedy_is_for_what_happened_most(why: str, remedy: str) -> None:
+    draws = Draws([1])
+    for number in range(TRIES):
+        draws.add(Rejected(0, number, why if number else "black"))
+    with pytest.raises(InputError, match=rf"\(1 black, 19 {why}\)\. .*{remedy}"):
+        draws.next(1)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +175,7 @@ def test_the_journal_of_another_synthesis(tmp_path: Path) -> None:
         journal.open({"seed": 1, "parents": {"generator": "beef"}})
     assert str(caught.value) == (
         f"{tmp_path} holds images of another generator or other settings (seed 0 there, 1 asked "
-        "for). Choose another --name, or --restart to replace them."
+        f"for). {REPLACE}"
     )
 
 

@@ -302,6 +302,68 @@ def test_a_trained_autoencoder_is_not_trained_again(workspace: Workspace) -> Non
     assert not path.exists()
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_trained_autoencoder_outlives_a_change_of_the_transformer(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, restart: bool
+) -> None:
+    """As after running out of memory, with --resume, and after divergence, with --restart."""
+
+    def full(*args: Any, **named: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    job, slow = plan(workspace, **SMALL), Slow(SMALL["latents"]["steps"] + 3)
+    if restart:  # behind a checkpoint of the transformer
+        with pytest.raises(Stopped):
+            finetune(job, device=CPU, stopping=slow)
+    else:
+        with monkeypatch.context() as patch, pytest.raises(InputError, match="not enough memory"):
+            patch.setattr(stage.WindowBatches, "at", full)
+            finetune(job, device=CPU, stopping=slow)
+        reseeded = plan(workspace, **{**SMALL, "seed": 1})
+        with pytest.raises(ArtifactMismatch, match=r"another autoencoder \(seed 0 there, 1 asked"):
+            finetune(reseeded, device=CPU, resume=True)
+    path = job.folder / "autoencoder" / "autoencoder.safetensors"
+    before, labels = path.read_bytes(), set()
+    rate = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.0}
+    other = plan(workspace, **SMALL, optimizer=rate, batch=2, compute={"accumulate": 2})
+    if restart:
+        with pytest.raises(ArtifactMismatch, match="--restart"):
+            finetune(other, device=CPU, resume=True)
+        assert path.read_bytes() == before
+    header = finetune(
+        other,
+        device=CPU,
+        resume=not restart,
+        restart=restart,
+        progress=lambda label, *more: labels.add(label),
+    )
+    assert "finetune" in labels
+    assert "autoencoder" not in labels
+    assert header.made["seconds"] >= PAUSE * SMALL["latents"]["steps"]
+    fresh = plan(workspace, "fresh", **SMALL, optimizer=rate, batch=2, compute={"accumulate": 2})
+    finetune(fresh, device=CPU)
+    assert same(other, fresh)
+
+
+def test_an_autoencoder_says_that_it_is_one_when_it_stops(workspace: Workspace) -> None:
+    wild = {**SMALL, "latents": {**SMALL["latents"], "lr": 1e30}}
+    with pytest.raises(Diverged, match=r"^autoencoder: .* Lower latents\.lr \(now 1e\+30\); there"):
+        finetune(plan(workspace, "wild", **wild), device=CPU)
+    with pytest.raises(Stopped, match=r"^autoencoder: stopped at step 2 of 5; the checkpoint is"):
+        finetune(plan(workspace, **SMALL), device=CPU, stopping=stopped_at(2))
+
+
+def test_restart_throws_another_autoencoder_away(workspace: Workspace) -> None:
+    job = plan(workspace, **SMALL)
+    with pytest.raises(Stopped):
+        finetune(job, device=CPU, stopping=stopped_at(SMALL["latents"]["steps"] + 2))
+    other = plan(workspace, **{**SMALL, "seed": 1})
+    finetune(other, device=CPU, restart=True)
+    fresh = plan(workspace, "fresh", **{**SMALL, "seed": 1})
+    finetune(fresh, device=CPU)
+    assert same(other, fresh)
+
+
 def test_grids_are_drawn_in_parts_of_the_batch(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,6 +388,17 @@ def test_too_little_memory_names_the_knobs_that_help(
     def full(*args: Any, **named: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
+    empty = torch.empty
+
+    def full_of_latents(*shape: Any, **named: Any) -> torch.Tensor:
+        if isinstance(shape[0], tuple) and len(shape[0]) == 5:  # nothing else has five dimensions
+            full()
+        return empty(*shape, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "empty", full_of_latents)
+        with pytest.raises(InputError, match=r"latents of 55 windows take 0\.0 GB of .* flip to f"):
+            finetune(plan(workspace, "cache"), device=CPU)
     monkeypatch.setattr(stage, "sample", full)
     with pytest.raises(InputError, match=r"not enough memory\. Lower batch, or raise compute"):
         finetune(plan(workspace, "grid"), device=CPU)

@@ -16,7 +16,13 @@ pytest.importorskip("diffusers")
 from safetensors.torch import load_file, save_file
 
 from srprune.core.artifact import fingerprint
-from srprune.core.errors import ArtifactError, ArtifactMismatch, Stopped
+from srprune.core.errors import (
+    ArtifactError,
+    ArtifactMismatch,
+    InputError,
+    MissingArtifact,
+    Stopped,
+)
 from srprune.core.workspace import Workspace
 from srprune.distill.config import FinetuneConfig, SynthesiseConfig
 from srprune.distill.generator import FILE, KIND, Generator
@@ -110,6 +116,32 @@ def test_another_decoder_is_refused(workspace: Workspace, tmp_path: Path) -> Non
         synthesise(workspace, "made", ask, name="set", device=CPU)
     with pytest.raises(ArtifactMismatch, match=r"another config or other inputs \(parents\.vae"):
         finetune(plan(workspace, **changes), device=CPU)
+
+
+def test_weights_that_were_moved_are_the_same_weights(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    make_vae(Path("vae"))
+    named = {"latents": {"kind": "vae", "weights": "vae"}}
+    header = finetune(plan(workspace, **named), device=CPU)
+    ask = SynthesiseConfig(per_category=1, sampling_steps=1)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made = synthesise(workspace, "made", ask, name="set", device=CPU)  # the path was kept whole
+    shutil.move(tmp_path / "here" / "vae", tmp_path / "moved")
+    with pytest.raises(MissingArtifact, match=r"no folder /.*here/vae of .* synthesise, --vae\)"):
+        synthesise(workspace, "made", ask, name="set", device=CPU)
+    moved = tmp_path / "moved"
+    assert synthesise(workspace, "made", ask, name="set", device=CPU, vae=moved) == made
+    other = make_vae(tmp_path / "other", seed=1)
+    with pytest.raises(ArtifactMismatch, match=r"made from vae \w+, but \w+ is at hand"):
+        synthesise(workspace, "made", ask, name="set", device=CPU, vae=other)
+    named["latents"]["weights"] = str(moved)
+    assert finetune(plan(workspace, **named), device=CPU) == header
+    with pytest.raises(InputError, match=r"dit/generator\.safetensors has no pre-trained auto"):
+        synthesise(workspace, "dit", ask, name="set", device=CPU, vae=moved)
 
 
 def test_another_start_is_another_generator(workspace: Workspace, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 from pathlib import Path
 
@@ -128,6 +129,9 @@ def test_faults_of_a_folder_are_one_line(folder_once: Path, tmp_path: Path) -> N
         ({"block_out_channels": "8"}, r'block_out_channels "8"; it must list'),
         ({"down_block_types": ["Nonesuch"] * 2}, "does not fit the autoencoder"),
         ({"latent_channels": 10**12}, "does not fit the autoencoder"),
+        ({"latent_channels": 10**30}, "does not fit the autoencoder"),
+        ({"layers_per_block": 10**9}, r"has \d+ tensors, and layers_per_block is 1000000000"),
+        ({"layers_per_block": None}, "layers_per_block is null"),
         ({"scaling_factor": 0}, "scaling_factor 0; it must be a number above 0"),
         ({"scaling_factor": None}, "scaling_factor null; it must be a number above 0"),
         ({"scaling_factor": float("nan")}, "scaling_factor NaN; it must be a number above 0"),
@@ -145,6 +149,26 @@ def test_a_config_of_nonsense_is_one_line(
     with pytest.raises(ArtifactError, match=words) as caught:
         VaeLatents(str(folder))
     assert "\n" not in str(caught.value)
+
+
+def test_a_config_alone_takes_no_memory(folder_once: Path, tmp_path: Path) -> None:
+    """Two gigabytes of layers that the file does not hold."""
+    folder = Path(shutil.copytree(folder_once, tmp_path / "vae"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"block_out_channels": [8, 2048]}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ArtifactError, match="does not fit the autoencoder"):
+        VaeLatents(str(folder))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 300_000  # kB
+
+
+def test_too_little_memory_is_no_misfit(folder_once: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: object, **named: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(AutoencoderKL, "from_config", full)
+    with pytest.raises(MemoryError):
+        VaeLatents(str(folder_once))
 
 
 def test_a_shift_of_nothing_is_none(folder_once: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from srprune.core.artifact import write_table
+from srprune.core.artifact import read_table, write_table
 from srprune.core.config import ExtractConfig
 from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact
 from srprune.core.workspace import Workspace
@@ -40,7 +40,7 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name = f"{place:05d}_c{place % 2}.png"
         Image.fromarray(image).save(folder / IMAGES / name)
         psnr = math.inf if place == 3 else 12.5
-        nearest = (40 + place, place == 2, 0.5, psnr, place == 3)
+        nearest = (40 + place, place == 2, 0.5, psnr, place == 3, 50 + place, True, 0.75)
         samples.append(Sample(name, place % 2, place // 2, content_of(image), *nearest))
     DistilledSet.write(folder, samples[::-1], parents=PARENTS, params=PARAMS, made={})
     index(folder)
@@ -75,6 +75,21 @@ def test_what_was_written_is_read_again(made: Path) -> None:
     assert distilled.header.parents == PARENTS
     assert distilled.header.params == PARAMS
     assert pq.read_table(made / TABLE).num_rows == 4  # as pandas and duckdb open it
+
+
+def test_a_table_without_the_nearest_by_thumbnail_is_read(made: Path) -> None:
+    _, columns = read_table(made / TABLE, KIND)
+    whole = DistilledSet.read(made)
+    assert {sample.highest_correlation for sample in whole.samples} == {0.75}
+    old = {name: column for name, column in columns.items() if not name.startswith("thumb_")}
+    write_table(made / TABLE, KIND, old, parents=PARENTS, params=PARAMS, made={})
+    distilled = check_folder(made)
+    assert [sample[:9] for sample in distilled.samples] == [sample[:9] for sample in whole.samples]
+    assert {sample.thumb_id for sample in distilled.samples} == {None}
+    assert {sample.highest_correlation for sample in distilled.samples} == {0.5}
+    del columns["thumb_id"]
+    write_table(made / TABLE, KIND, columns, parents=PARENTS, params=PARAMS, made={})
+    assert "must have the columns image, " in refused(made)
 
 
 def test_the_order_of_writing_does_not_count(made: Path, tmp_path: Path) -> None:
@@ -140,10 +155,18 @@ def test_the_index_of_other_images(made: Path) -> None:
     assert said.startswith(f"{made / 'patches.parquet'} is not the index of the images beside it.")
 
 
-def test_no_index(made: Path) -> None:
-    (made / "patches.parquet").unlink()
-    with pytest.raises(MissingArtifact, match=r"there is no file .*patches\.parquet"):
+@pytest.mark.parametrize("gone", ["patches.parquet", "pixels/hr.u8"])
+def test_no_index_or_no_pixels(made: Path, gone: str) -> None:
+    (made / gone).unlink()
+    with pytest.raises(MissingArtifact, match=rf"pixels of the .* {made} .* Give the command that"):
         check_folder(made)
+
+
+def test_a_table_of_nothing(made: Path) -> None:
+    (made / TABLE).write_bytes(b"")
+    said = refused(made)
+    assert f"{made / TABLE} is not a readable Parquet file" in said
+    assert "with --restart" in said
 
 
 def test_no_set(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def test_the_nearest_patch_is_one_of_the_generators_own(workspace: Workspace) ->
         patch = store.crop(index.image_N[i], index.top_N[i], index.left_N[i], SIZE)
         mse = ((pixels.astype(float) - patch) ** 2).mean()
         assert sample.psnr_db == pytest.approx(10 * np.log10(255**2 / mse))
+        assert sample.thumb_id is not None and sample.thumb_id % 2 == 0
+        assert sample.highest_correlation == sample.thumb_correlation >= sample.correlation
 
 
 @pytest.mark.parametrize("stops", [(0,), (1,), (1, 0, 1)])
@@ -211,8 +213,9 @@ def test_a_generator_that_gives_no_numbers_is_given_up(workspace: Workspace) -> 
     with pytest.raises(InputError) as caught:
         draw(workspace, generator="wild", each=1)
     assert str(caught.value) == (
-        "category 0 gave 0 of 1 images in 20 tries (20 not finite). Train the generator longer, "
-        "or ask for another --guidance or --seed."
+        "category 0 gave 0 of 1 images in 20 tries (20 not finite). Ask for less guidance, or "
+        "train the generator anew with a lower optimizer.lr. That makes another set: add "
+        "--restart, or another --name; with study, --edited."
     )
     assert not (workspace.distilled("wild_n3__seed0") / IMAGES).exists()
 
@@ -246,11 +249,36 @@ def test_restart_keeps_what_others_put_there(workspace: Workspace) -> None:
     (folder / "runs").mkdir()
     (folder / "runs" / "note.txt").write_text("mine")
     (folder / IMAGES / "mine.png").write_bytes(before["00000_c0.png"])
-    with pytest.raises(ArtifactError, match=r"mine\.png was not synthesised"):
-        draw(workspace, name="whole")
+    (folder / IMAGES / "note.txt").write_text("mine, too")
+    for restart in (False, True):
+        with pytest.raises(ArtifactError, match=r"mine\.png was not synthesised.* of their own\.$"):
+            draw(workspace, name="whole", restart=restart)
+    assert files(folder).items() > before.items()
+    assert (folder / TABLE).exists()
+    (folder / IMAGES / "mine.png").unlink()
+    (folder / IMAGES / "00001_c1.png").write_bytes(b"edited")
     draw(workspace, name="whole", restart=True)
+    assert (folder / IMAGES / "note.txt").read_text() == "mine, too"
+    (folder / IMAGES / "note.txt").unlink()
     assert files(folder) == before
     assert (folder / "runs" / "note.txt").read_text() == "mine"
+
+
+def test_an_image_that_was_added_meanwhile_is_refused_before_more_are_drawn(
+    workspace: Workspace,
+) -> None:
+    with pytest.raises(Stopped):
+        draw(workspace, name="begun", stopping=after(1))
+    images = workspace.distilled("begun") / IMAGES
+    shutil.copy(images / "00000_c0.png", images / "mine.png")
+    # as a kill leaves it between an image and the journal
+    shutil.copy(images / "00000_c0.png", images / "00004_c1.png")
+    with pytest.raises(ArtifactError, match=r"mine\.png was not synthesised.* is 1\. Keep"):
+        draw(workspace, name="begun")
+    assert len(files(images.parent)) == 6
+    (images / "mine.png").unlink()
+    draw(workspace, name="begun")
+    assert files(images.parent) == files(workspace.distilled("whole"))
 
 
 def test_a_set_that_was_edited_meanwhile_is_refused(workspace: Workspace) -> None:
@@ -263,7 +291,7 @@ def test_a_set_that_was_edited_meanwhile_is_refused(workspace: Workspace) -> Non
 
 def image(**changes: Any) -> str:
     """A line of a journal, of an image that is not there."""
-    sample = Sample("00000_c0.png", 0, 0, "c0", 5, False, 0.25, 10.0, False)
+    sample = Sample("00000_c0.png", 0, 0, "c0", 5, False, 0.25, 10.0, False, 7, True, 0.5)
     return json.dumps({"seconds": 1, "drawn": [{**sample._asdict(), **changes}]})
 
 
@@ -283,6 +311,8 @@ def image(**changes: Any) -> str:
         image(mirrored=0),
         image(patch_id=2**63),
         image(content=None),
+        image(thumb_id=None),
+        image(thumb_id=-1),
     ],
 )
 def test_a_journal_of_nonsense(workspace: Workspace, line: str) -> None:

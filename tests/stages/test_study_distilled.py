@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import yaml
 from PIL import Image
 
 pytest.importorskip("diffusers")
-from srprune.core.errors import InputError, UnknownName
+from srprune.core.errors import ArtifactMismatch, InputError, UnknownName
 from srprune.core.workspace import Workspace
 from srprune.distill.provenance import DistilledSet
 from srprune.reporting.study.tables import costs
 from srprune.stages.chain import resolve, run_chain
 from srprune.stages.evaluate import find_benchmarks
+from srprune.stages.extract import read_index
 from srprune.stages.study import run_cells
 from srprune.stages.study_plan import open_study
 from srprune.stages.study_prepare import prepare
@@ -126,6 +128,51 @@ def study_of(images: Path, held: str, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize(
+    ("change", "generator_stays"),
+    [({"synthesise.sampling_steps": 3}, True), ({"finetune.set": {"steps": 4}}, False)],
+)
+def test_a_set_whose_road_was_edited_is_made_again_on_demand(
+    images: Path, held: str, change: dict[str, Any], generator_stays: bool
+) -> None:
+    workspace = Workspace(Path("workspace"))
+    plan = open_study(study_of(images, held), workspace)
+    setting = Setting(workspace, [], find_benchmarks([held], []), "cpu")
+    prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
+    made = DistilledSet.read(workspace.distilled("made"))
+    plan = open_study(study_of(images, held, set=change), workspace)
+    with pytest.raises(ArtifactMismatch, match=r"delete the folder; .* with study, --edited\.$"):
+        prepare(plan.study, plan.cells, setting)
+    assert DistilledSet.read(workspace.distilled("made")) == made
+    remake = replace(setting, edited=True)
+    prepare(plan.study, plan.cells, remake)
+    run_cells(plan, plan.cells, remake)
+    again = DistilledSet.read(workspace.distilled("made"))
+    assert again.fingerprint != made.fingerprint
+    assert generator_stays == (
+        again.header.parents["generator"] == made.header.parents["generator"]
+    )
+    (cell,) = plan.cells
+    assert Record.read(workspace.run(cell.name)).parents["distilled"] == again.fingerprint
+
+
+@pytest.mark.parametrize("score", ["sobel", "round_trip"])
+def test_a_set_of_edited_images_is_made_again_on_demand(
+    images: Path, held: str, score: str
+) -> None:
+    workspace = Workspace(Path("workspace"))
+    plan = open_study(study_of(images, held, set={"select.score": score}), workspace)
+    setting = Setting(workspace, [], find_benchmarks([held], []), "cpu", edited=True)
+    prepare(plan.study, plan.cells, setting)
+    before = DistilledSet.read(workspace.distilled("made")).header.parents["patches"]
+    edited = min(images.glob("*.png"))
+    Image.fromarray(np.asarray(Image.open(edited))[::-1]).save(edited)
+    prepare(plan.study, plan.cells, setting)
+    after = DistilledSet.read(workspace.distilled("made")).header.parents["patches"]
+    assert before != after == read_index(workspace).fingerprint
+
+
+@pytest.mark.parametrize(
     ("changes", "words"),
     [
         (
@@ -199,6 +246,9 @@ def test_a_run_makes_its_set_and_compares(images: Path, held: str) -> None:
     resolved = resolve(write("run.yaml", run))
     workspace = Workspace(Path("workspace"))
     run_chain(resolved, workspace, roots=[], device="cpu", tell=told.append)
+    (line,) = (line for line in told if line.startswith("synthesised set made: "))
+    assert line.endswith(" s")
+    assert "; with its generator made in " in line
     first, second = (line.split(", ")[2] for line in told[-2:])
     assert first == second  # as many images as patches
     assert (workspace.reports / "comparison.md").exists()

@@ -20,7 +20,7 @@ from srprune.core.config import (
     OptimizerConfig,
     ScheduleConfig,
 )
-from srprune.core.errors import ArtifactError, ArtifactMismatch
+from srprune.core.errors import ArtifactError, ArtifactMismatch, Diverged, Stopped, UserError
 from srprune.core.progress import Progress
 from srprune.core.seeding import hashed
 from srprune.data.patches import Ids, PatchPool
@@ -47,11 +47,32 @@ class AutoencoderFiles:
 
     Attributes:
         generator: that folder.
-        identity: of the generator's job, so that another one's autoencoder is refused.
+        identity: everything that decides its weights, as plain values, and nothing else of the
+            generator's config: one that is trained outlives a change of the transformer's.
     """
 
     generator: Path
     identity: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, generator: Path, config: FinetuneConfig, parents: Mapping[str, str]
+    ) -> AutoencoderFiles:
+        """Those of a generator.
+
+        Args:
+            generator: folder of it.
+            config: of it.
+            parents: fingerprints of the generator's ``patches`` and ``groups``, among others.
+        """
+        identity = {
+            "part": FOLDER,
+            "latents": config.latents.model_dump(mode="json"),
+            "seed": config.seed,
+            "compute": config.compute.model_dump(mode="json", exclude={"accumulate"}),
+            "parents": {role: parents[role] for role in ("patches", "groups")},
+        }
+        return cls(generator, identity)
 
     @property
     def folder(self) -> Path:
@@ -66,15 +87,22 @@ class AutoencoderFiles:
     @property
     def checkpoints(self) -> Checkpoints:
         """What its training can go on from."""
-        identity = {**self.identity, "part": FOLDER}
-        return Checkpoints(self.folder / "checkpoints", identity, 1)
+        return Checkpoints(self.folder / "checkpoints", self.identity, 1)
+
+    def trained(self) -> bool:
+        """Whether this very one is there, trained and sound."""
+        try:
+            header, _ = read_tensor_file(self.path, KIND, AGAIN)
+        except UserError:
+            return False
+        return header.params == self.identity
 
     def spent_s(self) -> float:
         """Seconds of training so far, over all attempts.
 
         Raises:
             ArtifactError: what an attempt left is damaged.
-            ArtifactMismatch: it is of another generator.
+            ArtifactMismatch: it is another one.
         """
         if self.path.exists():
             return float(read_tensor_header(self.path, KIND).info["seconds"])
@@ -100,12 +128,12 @@ class AutoencoderFiles:
 
         Raises:
             ArtifactError: the file is damaged.
-            ArtifactMismatch: it is of another generator.
+            ArtifactMismatch: it is another one.
         """
         header, tensors = read_tensor_file(self.path, KIND, AGAIN)
         if header.params != self.identity:
             raise ArtifactMismatch(
-                f"{self.path} belongs to another generator "
+                f"{self.path} is another autoencoder "
                 f"({first_difference(header.params, self.identity)}). Choose another --name, or "
                 "--restart to throw it away."
             )
@@ -165,7 +193,7 @@ def train_autoencoder(
         Diverged: the loss or the weights are no longer finite.
         Stopped: ``stopping`` said so.
         ArtifactError: what an earlier attempt left is damaged.
-        ArtifactMismatch: it is of another generator.
+        ArtifactMismatch: it is another one.
     """
     if files.path.exists():
         files.read(network)
@@ -199,19 +227,23 @@ def train_autoencoder(
         rgb_BCHW = from_uint8(np.stack(crops), device)
         yield rgb_BCHW, rgb_BCHW
 
-    trained = train(
-        network,
-        batch_at,
-        F.l1_loss,
-        plan=StepPlan(latents.steps, latents.steps, latents.batch, len(patch_ids_P), len(pool)),
-        config=recipe,
-        checkpoints=files.checkpoints,
-        folder=files.folder,
-        device=device,
-        world=world,
-        stopping=stopping,
-        progress=lambda label, done, total, note="": progress(FOLDER, done, total, note),
-    )
+    try:
+        trained = train(
+            network,
+            batch_at,
+            F.l1_loss,
+            plan=StepPlan(latents.steps, latents.steps, latents.batch, len(patch_ids_P), len(pool)),
+            config=recipe,
+            checkpoints=files.checkpoints,
+            folder=files.folder,
+            device=device,
+            world=world,
+            rate_key="latents.lr",
+            stopping=stopping,
+            progress=lambda label, done, total, note="": progress(FOLDER, done, total, note),
+        )
+    except (Diverged, Stopped) as error:  # of the two trainings of a generator
+        raise type(error)(f"autoencoder: {error}") from error
     if world.first:
         files.write(trained, spent + time.perf_counter() - started)
     world.wait()

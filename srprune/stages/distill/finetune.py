@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from srprune.core.yaml_file import dump
 from srprune.distill.criterion import DiffusionLoss
 from srprune.distill.denoiser import Denoiser
 from srprune.distill.difffit import mark_difffit
-from srprune.distill.generator import read_generator_header, write_generator
+from srprune.distill.generator import pretrained_folders, read_generator_header, write_generator
 from srprune.distill.latents import Latents, SmallAutoencoder, latents_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
@@ -36,6 +38,10 @@ SAMPLES = "samples"  # folder of a generator: grids that were drawn while it tra
 LOOKED_AT = 64  # windows whose noise is predicted at every look
 OUT_OF_MEMORY = (
     "Lower batch, or raise compute.accumulate; on a GPU, compute.precision bf16 saves memory, too."
+)
+LATENTS_OUT_OF_MEMORY = (
+    "The latents of {:,} windows take {:.1f} GB of main memory: select fewer windows, extract "
+    "smaller ones, set flip to false, or choose latents.kind small, or a larger latents.factor."
 )
 AUTOENCODER_OUT_OF_MEMORY = "The autoencoder is being trained: lower latents.batch or latents.crop."
 
@@ -57,7 +63,7 @@ def finetune(
         device: where.
         world: the processes that train it together; the first one holds the folder and writes.
         resume: go on from the checkpoint of an interrupted attempt.
-        restart: throw away what is in the folder.
+        restart: throw away what is in the folder, but a trained autoencoder that would be the same.
         stopping: asked after each step; True saves a checkpoint and stops.
         progress: told after each step.
 
@@ -83,11 +89,10 @@ def finetune(
             )
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
         goes_on = begun and not restart
-        before_s = _spent_s(job) if world.first and goes_on else 0.0  # refuses another's, too
+        before_s = _spent_s(job, goes_on) if world.first else 0.0  # refuses another's, too
         world.wait()
         if world.first:
-            if not goes_on:
-                _clear(job)
+            _clear(job, goes_on)
             write_text(job.folder / "config.yaml", dump(job.config))
         world.wait()
         with memory_errors(OUT_OF_MEMORY):
@@ -105,7 +110,7 @@ def finetune(
                 parents=job.parents,
                 params={**params, "config": config.model_dump(mode="json")},
                 made={**made, "processes": world.size},
-                info=facts,
+                info={**facts, **pretrained_folders(config)},
             )
             job.checkpoints.clear()
             _autoencoder(job).clear()
@@ -113,26 +118,34 @@ def finetune(
         return read_generator_header(job.path)
 
 
-def _clear(job: FinetuneJob) -> None:
-    """Remove what an earlier attempt left."""
+def _clear(job: FinetuneJob, goes_on: bool) -> None:
+    """Remove what an earlier attempt left, but what this one goes on with.
+
+    A trained autoencoder stays, even where all else begins again: it would become the same.
+    """
     autoencoder = _autoencoder(job)
-    job.checkpoints.clear()
-    autoencoder.clear()
-    left = [job.path, job.folder / "validation.csv"]
-    left += [*autoencoder.folder.glob("*.*"), *(job.folder / SAMPLES).glob("*.png")]
+    left: list[Path] = []
+    if not (goes_on and job.checkpoints.files()):
+        job.checkpoints.clear()
+        left += [job.path, job.folder / "validation.csv", *(job.folder / SAMPLES).glob("*.png")]
+    if not (goes_on or autoencoder.trained()):
+        autoencoder.clear()
+        left += autoencoder.folder.glob("*.*")
     for path in left:
         path.unlink(missing_ok=True)
 
 
 def _autoencoder(job: FinetuneJob) -> AutoencoderFiles:
-    return AutoencoderFiles(job.folder, job.identity)
+    return AutoencoderFiles.of(job.folder, job.config, job.parents)
 
 
-def _spent_s(job: FinetuneJob) -> float:
-    """Seconds of training behind what earlier attempts have left."""
-    state = job.checkpoints.load()
+def _spent_s(job: FinetuneJob, goes_on: bool) -> float:
+    """Seconds of training behind what stays of earlier attempts."""
+    state = job.checkpoints.load() if goes_on else None
     own = float(state.get("seconds", 0.0)) if state else 0.0
-    return own + (_autoencoder(job).spent_s() if job.config.latents.kind == "small" else 0.0)
+    autoencoder = _autoencoder(job)
+    stays = job.config.latents.kind == "small" and (goes_on or autoencoder.trained())
+    return own + (autoencoder.spent_s() if stays else 0.0)
 
 
 def _train(
@@ -214,7 +227,6 @@ def _part(job: FinetuneJob) -> int:
     return max(1, job.config.batch // job.config.compute.accumulate)
 
 
-@torch.inference_mode()
 def _encoded(
     job: FinetuneJob, latents: Latents, device: torch.device, progress: Progress
 ) -> Tensor:
@@ -222,14 +234,19 @@ def _encoded(
 
     Without flips the second dimension is 1.
     """
-    parts: list[Tensor] = []
-    ids, batch = job.patch_ids, _part(job)
-    for start in range(0, len(ids), batch):
-        rgb = from_uint8(job.pool.hr_patches(ids[start : start + batch]), device)
-        ways = [rgb, rgb.flip(3)] if job.config.flip else [rgb]
-        parts.append(torch.stack([latents.encode(each).float().cpu() for each in ways], dim=1))
-        progress("encode", min(start + batch, len(ids)), len(ids))
-    return torch.cat(parts).clone()
+    ids, batch, flip = job.patch_ids, _part(job), job.config.flip
+    side = job.size // latents.factor
+    shape = (len(ids), 1 + flip, latents.channels, side, side)
+    with memory_errors(LATENTS_OUT_OF_MEMORY.format(len(ids), 4 * math.prod(shape) / 1e9)):
+        latent_P2CHW = torch.empty(shape)  # all at once: parts that are joined are there twice
+    with torch.inference_mode():
+        for start in range(0, len(ids), batch):
+            end = min(start + batch, len(ids))
+            rgb = from_uint8(job.pool.hr_patches(ids[start:end]), device)
+            for way, each in enumerate([rgb, rgb.flip(3)] if flip else [rgb]):
+                latent_P2CHW[start:end, way] = latents.encode(each)
+            progress("encode", end, len(ids))
+    return latent_P2CHW
 
 
 def _looks(job: FinetuneJob, latents: Latents, batches: WindowBatches) -> Validate:

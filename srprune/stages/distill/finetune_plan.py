@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srprune.core.artifact import Header, first_difference, read_header
-from srprune.core.errors import ArtifactMismatch, InputError
+from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact
 from srprune.core.groups import NO_GROUP, GroupTable
 from srprune.core.workspace import Workspace, the_one
 from srprune.data.patches import Ids, PatchPool
@@ -20,6 +21,7 @@ from srprune.distill.denoiser import patch_of
 from srprune.distill.generator import FILE, pretrained_parents, read_generator_header
 from srprune.distill.latents import factor_of, side_of
 from srprune.distill.optional import check_diffusers
+from srprune.distill.provenance import REPLACE
 from srprune.selection.quota import sizes_of
 from srprune.stages.distill.categorise import RULE
 from srprune.stages.extract import read_index
@@ -30,6 +32,7 @@ from srprune.training.plan import StepPlan
 
 # What changes nothing about the weights; it may change between an interruption and --resume.
 WITHOUT_EFFECT = {"validation": True, "checkpoints": True}
+PRETRAINED = ("network", "latents")  # what may name a folder of weights
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ class FinetuneJob:
             "size": self.size,
             "categories": self.categories,
             "num_patches": len(self.patch_ids),
-            "asked": self.config.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+            "asked": _asked(self.config.model_dump(mode="json", exclude=WITHOUT_EFFECT)),
             "parents": dict(self.parents),
         }
 
@@ -100,14 +103,19 @@ class FinetuneJob:
             return None
         header = read_generator_header(self.path)
         there = {key: header.params.get(key) for key in self.identity if key != "parents"}
-        there["parents"] = header.parents
+        there |= {"asked": _asked(header.params.get("asked", {})), "parents": header.parents}
         if there != self.identity:
             raise ArtifactMismatch(
                 f"{self.folder} holds a generator of another config or other inputs "
-                f"({first_difference(there, self.identity)}). Choose another --name, or --restart "
-                "to replace it."
+                f"({first_difference(there, self.identity)}). {REPLACE}"
             )
         return header
+
+
+def _asked(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config without the places of pre-trained weights: their fingerprints are parents."""
+    pretrained = {part: {**config.get(part, {}), "weights": None} for part in PRETRAINED}
+    return {**config, **pretrained}
 
 
 def plan_finetune(
@@ -137,7 +145,7 @@ def plan_finetune(
     """
     check_diffusers()
     index = read_index(workspace)
-    path = workspace.groups(groups) if groups else _categorised(workspace)
+    path = _named(workspace, groups) if groups else _categorised(workspace)
     table = GroupTable.read(path, patches=index.fingerprint)
     ids = np.flatnonzero(table.labels_N != NO_GROUP)
     labels_P = table.labels_N[ids]
@@ -153,6 +161,18 @@ def plan_finetune(
     parents |= pretrained_parents(config)
     pool = open_pool(workspace, 2, with_lr=False)
     return FinetuneJob(workspace.generator(name), config, pool, ids, labels_P, parents)
+
+
+def _named(workspace: Workspace, groups: str) -> Path:
+    """Groups by their name."""
+    path = workspace.groups(groups)
+    if not path.exists():
+        there = ", ".join(each.stem for each in sorted(path.parent.glob("*.parquet")))
+        raise MissingArtifact(
+            f"there are no groups '{groups}' (there: {there or 'none'}). Choose one with --groups, "
+            "or run 'srprune distill categorise' first."
+        )
+    return path
 
 
 def _categorised(workspace: Workspace) -> Path:

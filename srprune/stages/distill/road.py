@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import torch
 
-from srprune.core.progress import Progress, heeding, silent
+from srprune.core.errors import ArtifactMismatch
+from srprune.core.progress import Progress, duration, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.distill.generator import FILE, read_generator_header
 from srprune.distill.provenance import DistilledSet
@@ -17,6 +20,8 @@ from srprune.stages.distill.road_plan import Road
 from srprune.stages.distill.select import select
 from srprune.stages.distill.synthesise import synthesise
 
+T = TypeVar("T")
+
 
 def distil(
     workspace: Workspace,
@@ -24,6 +29,7 @@ def distil(
     road: Road,
     *,
     device: torch.device,
+    edited: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     tell: Callable[[str], None] = lambda line: None,
     progress: Progress = silent,
@@ -35,6 +41,7 @@ def distil(
         name: of the generator and of the set.
         road: how.
         device: where.
+        edited: what was made by another road, or from other inputs, is made again; off: refused.
         stopping: asked after each step of training, before each batch of images, and on the way of
             selecting and categorising.
         tell: told a line about each step.
@@ -44,7 +51,8 @@ def distil(
         UserError: what the four steps raise.
     """
     distill, heed = road.distill, heeding(stopping, progress)
-    selection = select(workspace, distill.select, progress=heed)
+    choosing = partial(select, workspace, distill.select, progress=heed)
+    selection = _made(choosing, edited, partial(choosing, restart=True))
     tell(f"{len(selection.coreset):,} windows of {selection.num_patches:,}: {selection.name}")
     groups = categorise(
         workspace,
@@ -55,9 +63,11 @@ def distil(
     )
     tell(f"{distill.categorise.categories} categories: {groups.name}")
     job = plan_finetune(workspace, road.finetune, name=name, groups=groups.name)
-    finetune(job, device=device, resume=True, stopping=stopping, progress=progress)
+    training = partial(finetune, job, device=device, stopping=stopping, progress=progress)
+    _made(partial(training, resume=True), edited, partial(training, restart=True))
     tell(f"generator {name}: {job.plan.steps:,} steps")
-    made = synthesise(
+    sampling = partial(
+        synthesise,
         workspace,
         name,
         distill.synthesise,
@@ -66,9 +76,23 @@ def distil(
         stopping=stopping,
         progress=progress,
     )
-    copies = len(made.near_copies)
-    tell(f"synthesised set {name}: {len(made):,} images, {copies} of them near-copies")
+    made = _made(sampling, edited, partial(sampling, restart=True))
+    copies, seconds = len(made.near_copies), seconds_of(workspace, name)
+    tell(
+        f"synthesised set {name}: {len(made):,} images, {copies} of them near-copies; with its "
+        f"generator made in {duration(seconds)}"
+    )
     return made
+
+
+def _made(make: Callable[[], T], edited: bool, make_again: Callable[[], T]) -> T:
+    """What a step makes or finds; with ``edited``, what was made otherwise is made again."""
+    try:
+        return make()
+    except ArtifactMismatch:
+        if not edited:
+            raise
+        return make_again()
 
 
 def seconds_of(workspace: Workspace, name: str) -> float:

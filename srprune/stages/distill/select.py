@@ -33,6 +33,7 @@ def select(
     config: SelectConfig,
     *,
     name: str | None = None,
+    restart: bool = False,
     progress: Progress = silent,
 ) -> Selection:
     """Choose the windows; scores are made where they are missing, and stay in the workspace.
@@ -43,6 +44,7 @@ def select(
         workspace: holds the patches and their pixels; gets scores and core-set.
         config: which windows.
         name: of the core-set that a threshold chooses; by default its rule and the threshold.
+        restart: replace Sobel scores of other patches.
         progress: told while patches are scored.
 
     Raises:
@@ -54,7 +56,7 @@ def select(
     index = read_index(workspace)
     if config.score == "sobel":
         try:
-            scores, _ = score(workspace, method="sobel", progress=progress)
+            scores, _ = score(workspace, method="sobel", restart=restart, progress=progress)
         except ArtifactMismatch:
             read_scores(workspace, "sobel", index)  # of other patches: says how to make them again
             raise

@@ -15,13 +15,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from srprune.core.artifact import atomic_path, check_parent, read_header
+from srprune.core.artifact import atomic_path, check_parent
 from srprune.core.config import ExtractConfig
-from srprune.core.coreset import CoreSet
-from srprune.core.errors import ArtifactError, MissingArtifact, Stopped, UserError
-from srprune.core.groups import NO_GROUP, GroupTable
+from srprune.core.errors import ArtifactError, Stopped
 from srprune.core.lock import exclusive
-from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace
@@ -42,18 +39,21 @@ from srprune.distill.generator import Generator
 from srprune.distill.guards import Copies, Nearest, blank
 from srprune.distill.provenance import (
     IMAGES,
+    OWN,
     TABLE,
     DistilledSet,
     Sample,
     check_added,
-    check_folder,
     check_images,
+    check_made,
+    check_others,
 )
 from srprune.distill.sampler import sample, start_noise, timesteps
 from srprune.images.decode import as_rgb, content_of, decode
 from srprune.images.tensor import round_uint8
 from srprune.models.device import memory_errors
 from srprune.reporting.group_sheet import group_sheet
+from srprune.stages.distill.trained_on import ids_trained_on
 from srprune.stages.extract import ImageSource, extract
 from srprune.stages.pool import open_pool
 
@@ -71,6 +71,7 @@ def synthesise(
     *,
     name: str | None = None,
     device: torch.device,
+    vae: Path | None = None,
     restart: bool = False,
     stopping: Callable[[], bool] = lambda: False,
     progress: Progress = silent,
@@ -86,13 +87,14 @@ def synthesise(
         config: how many images, and how they are sampled.
         name: of the set; GENERATOR_nIMAGES__seedSEED if None.
         device: where.
+        vae: folder of the generator's pre-trained autoencoder, where it was moved since.
         restart: throw away what an earlier call left.
         stopping: asked before each batch; True stops with what there is.
         progress: told after each batch.
 
     Raises:
-        InputError: no image at all, more steps than timesteps, images that stay blank, too little
-            memory, or another process at work there.
+        InputError: ``vae`` without effect, no image at all, more steps than timesteps, images that
+            stay blank, too little memory, or another process at work there.
         MissingArtifact: patches, generator or groups are not there.
         ArtifactMismatch: the folder holds another set, the generator is of other patches, or its
             autoencoder has other weights than when it was trained.
@@ -103,7 +105,7 @@ def synthesise(
     pool = open_pool(workspace, 1, with_lr=False)
     source = workspace.generator(generator_name)
     with memory_errors("The generator itself has no room: choose another --device."):
-        generator = Generator.read(source, device)
+        generator = Generator.read(source, device, vae)
     check_parent(
         source,
         generator.header,
@@ -116,9 +118,9 @@ def synthesise(
     name = name or f"{generator_name}_n{sum(counts)}__seed{config.seed}"
     synthesis = Synthesis(workspace.distilled(name), generator, config, counts)
     with exclusive(synthesis.folder):
-        if not restart and (whole := synthesis.finished()):
+        if not restart and (whole := synthesis.finished(progress)):
             return whole
-        trained_on = _trained_on(workspace, generator, pool.index)
+        trained_on = ids_trained_on(workspace, generator, pool.index)
         if restart:  # only now: a call that is refused keeps what the folder holds
             synthesis.clear()
         return synthesis.run(pool, trained_on, stopping, progress)
@@ -165,16 +167,23 @@ class Synthesis:
         return Journal(self.folder / JOURNAL)
 
     def clear(self) -> None:
-        """Throw away the set, and nothing else that may stand in its folder."""
+        """Throw away the set, and nothing else that may stand in its folder.
+
+        Raises:
+            ArtifactError: there are other images among its own; then nothing is thrown away.
+        """
+        check_others(self.folder)
         workspace = Workspace(self.folder)
-        for folder in (self.folder / IMAGES, workspace.hr_pixels.parent):
-            shutil.rmtree(folder, ignore_errors=True)
+        for image in (self.folder / IMAGES).glob("*.png"):
+            if OWN.fullmatch(image.name):
+                image.unlink()
+        shutil.rmtree(workspace.hr_pixels.parent, ignore_errors=True)
         for file in (self.folder / TABLE, workspace.patches, self.folder / SHEET):
             file.unlink(missing_ok=True)
         self._journal.path.unlink(missing_ok=True)
 
-    def finished(self) -> DistilledSet | None:
-        """This very set, if it is whole.
+    def finished(self, progress: Progress = silent) -> DistilledSet | None:
+        """This very set, if it is whole; index and pixels are made again where they are gone.
 
         Raises:
             ArtifactMismatch: the folder holds another one.
@@ -192,7 +201,9 @@ class Synthesis:
         header = DistilledSet.read(self.folder).header
         there = {key: value for key, value in header.params.items() if key != "rejected"}
         check_identity(self.folder, {**there, "parents": header.parents}, self._identity)
-        return check_folder(self.folder)
+        whole = check_made(self.folder)
+        self._index(progress)
+        return whole
 
     def run(
         self,
@@ -248,6 +259,7 @@ class Synthesis:
                 raise damaged(self._journal.path) from error
             seconds += lasted
         check_images(self.folder, draws.kept)
+        check_others(self.folder)
         return draws, seconds
 
     @torch.inference_mode()
@@ -281,7 +293,7 @@ class Synthesis:
             why: str | None = "not finite"
         elif (why := blank(image)) is None:
             nearest = copies.nearest(image)
-            if self.config.reject_copies and nearest.near_copy:
+            if self.config.reject_copies and nearest.by_pixels.near_copy:
                 why = "near-copy"
         outcome: Sample | Rejected
         if why is not None:
@@ -301,18 +313,17 @@ class Synthesis:
             category=draw.category,
             number=draw.number,
             content=content_of(image),
-            patch_id=nearest.patch_id,
-            mirrored=nearest.mirrored,
-            correlation=nearest.correlation,
-            psnr_db=nearest.psnr_db,
-            near_copy=nearest.near_copy,
+            **nearest.by_pixels._asdict(),
+            near_copy=nearest.by_pixels.near_copy,
+            thumb_id=nearest.by_thumbnail.patch_id,
+            thumb_mirrored=nearest.by_thumbnail.mirrored,
+            thumb_correlation=nearest.by_thumbnail.correlation,
         )
 
     def _finish(
         self, draws: Draws, seconds: float, watch: Stopwatch, progress: Progress
     ) -> DistilledSet:
         """The table, the patch index with its pixels, and a picture of the categories."""
-        size = self.generator.size
         check_added(self.folder, draws.kept)
         distilled = DistilledSet.write(
             self.folder,
@@ -322,13 +333,7 @@ class Synthesis:
             made={**watch.made(), "device": str(next(self.generator.denoiser.parameters()).device)},
             info={"seconds": round(seconds, 3), "batch": self.config.batch},
         )
-        extract(
-            ImageSource.find(str(self.folder / IMAGES)),
-            ExtractConfig(size=size, stride=size),
-            Workspace(self.folder),
-            workers=os.cpu_count() or 1,
-            progress=progress,
-        )
+        self._index(progress)
         group_sheet(
             lambda i: as_rgb(decode(self.folder / IMAGES / distilled.samples[i].image)),
             distilled.categories,
@@ -338,6 +343,17 @@ class Synthesis:
         self._journal.path.unlink()
         return distilled
 
+    def _index(self, progress: Progress) -> None:
+        """The patch index with its pixels, unless both are there."""
+        size = self.generator.size
+        extract(
+            ImageSource.find(str(self.folder / IMAGES)),
+            ExtractConfig(size=size, stride=size),
+            Workspace(self.folder),
+            workers=os.cpu_count() or 1,
+            progress=progress,
+        )
+
 
 def _note(draws: Draws) -> str:
     return f"{len(draws.rejected)} rejected" if draws.rejected else ""
@@ -346,38 +362,3 @@ def _note(draws: Draws) -> str:
 def _patch_of(pool: PatchPool) -> Callable[[int], Pixels]:
     """What gives a whole HR patch."""
     return lambda i: pool.hr_crop(i, 0, 0, pool.index.size)
-
-
-def _trained_on(
-    workspace: Workspace, generator: Generator, index: PatchIndex
-) -> npt.NDArray[np.int64]:
-    """Ids of the patches that a generator was trained on: those of its core-set with a group."""
-    parents, remedy = generator.header.parents, "Make it again, or fine-tune the generator anew."
-    groups = _by_fingerprint(
-        workspace.groups("any").parent, parents.get("groups", ""), f"groups. {remedy}"
-    )
-    grouped_N = GroupTable.read(groups, patches=index.fingerprint).labels_N != NO_GROUP
-    ids = np.flatnonzero(grouped_N)
-    if "coreset" in parents:
-        coreset = _by_fingerprint(
-            workspace.coreset("any").parent, parents["coreset"], f"core-set. {remedy}"
-        )
-        ids = np.intersect1d(ids, CoreSet.read(coreset, patches=index.fingerprint).patch_ids)
-    return ids
-
-
-def _by_fingerprint(folder: Path, fingerprint: str, what: str) -> Path:
-    """The table of a folder that has a fingerprint, whatever its name is now.
-
-    Raises:
-        MissingArtifact: none has.
-    """
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            if read_header(path).fingerprint == fingerprint:
-                return path
-        except UserError:  # another one may do
-            continue
-    raise MissingArtifact(
-        f"{folder} no longer holds what the generator was trained on, {fingerprint} as its {what}"
-    )
