@@ -102,7 +102,7 @@ def route(
     check_tile(subnets, side)
     count = num_tiles or NUM_TILES[name]
     if validation:
-        tiles = folder_tiles(validation, scale, side, count, trained)
+        tiles = folder_tiles(validation, scale, side, count, seed, trained)
     else:
         pool = open_pool(workspace, scale, progress)
         ids, origin = _patches_of(workspace, weights, trained, pool.index)

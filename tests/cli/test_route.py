@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from srprune.core.errors import (  # noqa: E402
 from srprune.core.patches import PatchIndex  # noqa: E402
 from srprune.core.weights import read_weights_header  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
+from srprune.images.benchmarks import find_benchmark  # noqa: E402
 from srprune.images.bicubic import downscale  # noqa: E402
 from srprune.models.build import build, save_weights  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
 from srprune.stages.route import open_router, open_subnets  # noqa: E402
-from srprune.stages.tiles import pool_tiles  # noqa: E402
+from srprune.stages.tiles import folder_tiles, pool_tiles  # noqa: E402
 from srprune.wbsr import ROUTERS  # noqa: E402
 from srprune.wbsr.edge_psnr import EdgePsnrRouter, edge_scores, tile_psnr  # noqa: E402
 from srprune.wbsr.gradient_router import GradientRouter  # noqa: E402
@@ -164,6 +166,46 @@ def test_the_table_of_edge_psnr_is_that_of_the_validation_images(
     assert [router.low, router.high] == sorted(expected)
     np.testing.assert_allclose(router.psnr_KM[0], expected[router.low], rtol=1e-6)
     np.testing.assert_allclose(router.psnr_KM[-1], expected[router.high], rtol=1e-6)
+
+
+def test_tiles_of_images_keep_to_their_number_and_to_no_corner(tmp_path: Path) -> None:
+    for seed in range(6):
+        Image.fromarray(picture(96, 144, seed)).save(tmp_path / f"{seed}.png")
+    images = find_benchmark(str(tmp_path), [])
+
+    def found(count: int, seed: int = 0) -> tuple[Any, set[str]]:
+        tiles = folder_tiles(images, 2, 24, count, seed)
+        lr, hr = (np.concatenate(part) for part in zip(*tiles.batches(), strict=True))
+        assert len(lr) == len(hr) == tiles.num == tiles.facts["num_tiles"]
+        shrunk = hr.reshape(-1, 24, 2, 24, 2, 3).mean((2, 4))
+        assert np.abs(shrunk - lr).mean() < 8  # HR lies under LR
+        return lr, set(tiles.facts["images"].values())
+
+    assert len(found(1000)[0]) == 6 * 2 * 3  # as many as lie side by side
+    lr, _ = found(14)
+    assert len(lr) == 14
+    few, of = found(4)
+    assert len(few) == len(of) == 4
+    assert any(found(4, seed)[1] != of for seed in (1, 2))
+    corners = [downscale(picture(96, 144, seed), 2)[:24, :24] for seed in range(6)]
+    one_each, _ = found(6)
+    assert not all(map(np.array_equal, one_each, corners))
+    assert np.array_equal(one_each, found(6)[0])
+    assert not np.array_equal(one_each, found(6, 1)[0])
+
+
+def test_tiles_of_images_do_not_keep_the_images(tmp_path: Path) -> None:
+    for seed in range(8):
+        Image.fromarray(picture(512, 512, seed)).save(tmp_path / f"{seed}.png")
+    images = find_benchmark(str(tmp_path), [])
+    tracemalloc.start()
+    try:
+        tiles = folder_tiles(images, 2, 24, 8)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert tiles.num == 8
+    assert kept < 512 * 512 * 3  # one image; the tiles are 69 kB
 
 
 def test_classes_of_gradient_come_from_the_core_set_of_the_run(root: Path, tiny: Any) -> None:
