@@ -70,7 +70,7 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
             # tables from before it counted are measured anew
             **({"router_flops": cost} if cost else {}),
         },
-        training_images={**candidate.training_images, **fitted_on.get("images", {})},
+        router_images=fitted_on.get("images", {}),
         note=note,
     )
 

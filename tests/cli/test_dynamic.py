@@ -134,6 +134,17 @@ def test_the_class_module_is_part_of_what_is_counted(
     assert "the smallest subnet and the router already take" in said
 
 
+def test_images_of_a_router_are_told_from_training_images(
+    supernet: Path, benchmark: Path, cli: Any, refused: Callable[..., str]
+) -> None:
+    fitted = ("route", RUN, "--router", "edge_psnr", "--tile", 24, "--validation", benchmark)
+    cli(*fitted)
+    said = refused("eval", RUN, "--benchmark", benchmark, "--router", "edge_psnr")
+    (supernet / "routers" / "edge_psnr.json").unlink()
+    assert "half.png of halves is also an image that the router of super was fitted on" in said
+    assert "training" not in said
+
+
 def test_the_loss_and_the_classes_are_kept_with_the_run(supernet: Path, cli: Any) -> None:
     header = read_weights_header(supernet / "weights.safetensors")
     assert header.params["config"]["subnets"] == {"draw": "sandwich", "between": 1}
