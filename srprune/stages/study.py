@@ -40,7 +40,8 @@ from srprune.stages.job import Job, check_crops
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
-from srprune.stages.route import route, router_path
+from srprune.stages.route import route
+from srprune.stages.routers import router_path
 from srprune.stages.score import Options, score
 from srprune.stages.study_plan import Plan, roads_of, status
 from srprune.stages.train import plan_training, validation

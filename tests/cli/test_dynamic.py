@@ -145,6 +145,15 @@ def test_images_of_a_router_are_told_from_training_images(
     assert "training" not in said
 
 
+def test_weights_that_a_run_did_not_end_with_have_no_router(
+    supernet: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    shutil.copy(supernet / "weights.safetensors", tmp_path / "mine.safetensors")
+    said = refused("eval", "mine.safetensors", "--benchmark", "photos", "--flops-budget", 0.6)
+    assert "mine.safetensors has no routers: they are fitted for the weights.safetensors" in said
+    assert "srprune route" not in said
+
+
 def test_the_loss_and_the_classes_are_kept_with_the_run(supernet: Path, cli: Any) -> None:
     header = read_weights_header(supernet / "weights.safetensors")
     assert header.params["config"]["subnets"] == {"draw": "sandwich", "between": 1}
