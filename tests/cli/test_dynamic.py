@@ -188,6 +188,13 @@ def test_what_cannot_be_had_is_one_line(
     assert words in refused("eval", RUN, "--benchmark", "photos", *arguments)
 
 
+def test_training_says_where_no_router_could_be_fitted(prepared: Path, cli: Any) -> None:
+    few = ("sampling=null", "pruning={rule: random, ratio: 0.07, offset: 0}", "batch=2")
+    said = cli(*TRAIN, *(word for each in few for word in ("--set", each))).stderr
+    assert "note: no router gradient could be fitted to these patches" in said
+    assert f"'srprune route {RUN} --router gradient' says why" in said
+
+
 def test_a_plain_network_is_told_from_a_supernet(prepared: Path, refused: Any, tiny: Any) -> None:
     said = refused("eval", tiny.run, "--benchmark", "photos", "--flops-budget", "0.5")
     assert "is no supernet" in said
