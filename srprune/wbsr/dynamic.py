@@ -128,7 +128,7 @@ class DynamicRestorer:
         self._counts = [FlopCount(subnet) for subnet in self.subnets]
         self._multiple, self._least = _bounds(subnets)
         check_tile(subnets, tile)
-        self._check_overlap()
+        check_overlap(overlap, tile)
         if budget is not None:
             check_budget(budget, self._flops_of_tiles(tile, tile), router.flops(tile, tile))
         if isinstance(subnets[0], LumaNetworkRestorer):
@@ -236,13 +236,6 @@ class DynamicRestorer:
     def _flops_of_tiles(self, height: int, width: int) -> Flops:
         return np.array([count(height, width) for count in self._counts], dtype=np.int64)
 
-    def _check_overlap(self) -> None:
-        if not 0 <= 2 * self.overlap < self.tile:
-            raise InputError(
-                f"the overlap is {self.overlap} LR px; with a tile of {self.tile} it is at least 0 "
-                f"and at most {(self.tile - 1) // 2}."
-            )
-
 
 def check_tile(subnets: Sequence[NetworkRestorer], tile: int) -> None:
     """Refuse tiles that do not fit the networks.
@@ -273,6 +266,19 @@ def check_tile(subnets: Sequence[NetworkRestorer], tile: int) -> None:
         raise InputError(
             f"the tile is {tile} LR px; the windows of {smallest.name} call for a multiple of "
             f"{multiple}. Near: {round(tile / multiple) * multiple}."
+        )
+
+
+def check_overlap(overlap: int, tile: int) -> None:
+    """Refuse what is not below half a tile; both in LR px.
+
+    Raises:
+        InputError: the message says what would fit.
+    """
+    if not 0 <= 2 * overlap < tile:
+        raise InputError(
+            f"the overlap is {overlap} LR px; with a tile of {tile} it is at least 0 and at most "
+            f"{(tile - 1) // 2}."
         )
 
 
