@@ -37,7 +37,7 @@ from srprune.models.build import build, load_weights
 from srprune.models.device import pick_device, processor
 from srprune.models.inference import Inference
 from srprune.models.restorer import NetworkRestorer, restorer_of
-from srprune.wbsr.dynamic import OVERLAP, TILES, DynamicRestorer
+from srprune.wbsr.dynamic import OVERLAP, TILES, DynamicRestorer, check_overlap, check_tile
 from srprune.wbsr.flops import count_flops
 from srprune.wbsr.gradient_router import GradientRouter, gradient_vectors
 from srprune.wbsr.merging import Grid
@@ -101,6 +101,8 @@ def bench(options: argparse.Namespace) -> None:
     nets = subnets(options, device)
     full, scale = nets[-1], nets[-1].scale
     tile, overlap = options.tile or TILES[scale], options.overlap
+    check_tile(nets, tile)
+    check_overlap(overlap, tile)
     router = fit(scale, tile, overlap)
     benchmark = find_benchmark(str(options.images), [Path()])
     hr_images = [decode(benchmark.folder / name) for name in benchmark.images[: options.limit]]
@@ -149,21 +151,28 @@ def bench(options: argparse.Namespace) -> None:
         )
 
 
+def number(text: str) -> int:
+    """Above 0."""
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"it is {value}; it must be 1 or more")
+    return value
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", default="photos", help="a benchmark, or a folder of HR images")
-    parser.add_argument("--limit", type=int, help="as many images at most")
+    parser.add_argument("--limit", type=number, help="as many images at most")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="a file a subnet")
-    parser.add_argument("--scale", type=int, default=2, help="of random weights")
-    parser.add_argument("--tile", type=int, help="LR px; 64 at x2, 48 at x3 and x4")
+    parser.add_argument("--scale", type=int, choices=[2, 3, 4], default=2, help="of random weights")
+    parser.add_argument("--tile", type=number, help="LR px; 64 at x2, 48 at x3 and x4")
     parser.add_argument("--overlap", type=int, default=OVERLAP, help="LR px")
     parser.add_argument("--budgets", type=float, nargs="*", default=[0.8, 0.66, 0.5])
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, help="of torch on the CPU")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=number, help="of torch on the CPU")
+    parser.add_argument("--rounds", type=number, default=3)
     parser.add_argument(
         "--cpu-time",
         action="store_true",

@@ -134,8 +134,8 @@ def dynamic(command: F) -> F:
             "--flops-budget",
             type=FiniteRange(min=0, min_open=True, max=1),
             metavar="SHARE",
-            help="Of a supernet: the share of the FLOPs of its largest subnet that an image may "
-            "cost, such as 0.66.",
+            help="Of a supernet: what an image may cost, as a share of the FLOPs of its largest "
+            "subnet on the same tiles, such as 0.66.",
         ),
     ):
         command = option(command)
@@ -160,8 +160,8 @@ def inference(command: F) -> F:
         click.option(
             "--overlap",
             type=click.IntRange(min=0),
-            help="Context of a tile on each side, LR px. [default: what the network sees, at "
-            "most 64]",
+            help="Context of a tile on each side, LR px; with --flops-budget or --router what "
+            "neighbours share. [default: what the network sees, at most 64; shared 4]",
         ),
         click.option(
             "--tile",

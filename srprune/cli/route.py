@@ -23,7 +23,7 @@ from srprune.core.workspace import Workspace
 @click.option(
     "--tile",
     type=click.IntRange(min=1),
-    help="Side of a tile, LR px. [default: 64 at x2, 48 at x3 and x4]",
+    help="Side of a tile, LR px. [default: 64 at x2, 48 at x3 and x4, or that of smaller patches]",
 )
 @click.option(
     "--num-tiles",
@@ -32,17 +32,13 @@ from srprune.core.workspace import Workspace
 )
 @click.option(
     "--classes",
-    default=10,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Difficulty classes of gradient.",
+    help="Difficulty classes of gradient. [default: those of the run's sampling, or 10]",
 )
 @click.option(
     "--steps",
-    default=2000,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Of the training of class_module.",
+    help="Of the training of class_module. [default: 2000]",
 )
 @click.option(
     "--validation",
@@ -66,8 +62,8 @@ def route(
     router: str,
     tile: int | None,
     num_tiles: int | None,
-    classes: int,
-    steps: int,
+    classes: int | None,
+    steps: int | None,
     validation: str | None,
     seed: int,
     as_json: bool,
@@ -77,7 +73,8 @@ def route(
 ) -> None:
     """Fit a router: it decides which subnet of a supernet each tile of an image gets.
 
-    RUN is a training run of a supernet. The router is written into its folder.
+    RUN is a training run of a supernet, its folder or its weights.safetensors. The router is
+    written into the folder.
 
     \b
     Example:

@@ -31,7 +31,7 @@ def subnet(
     """Cut a network of its own out of the supernet that a run has trained.
 
     RUN is a run, its folder or a weights file. What comes out is a run of the plain network,
-    which 'srprune eval' and other programs read as any other.
+    which 'srprune eval' reads as any other.
 
     \b
     Example:

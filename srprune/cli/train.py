@@ -105,6 +105,7 @@ def train(
         )
     if not world.first:
         return
+    _note_router(job)
     result = result_of(job, header)
     if not as_json:
         say_result(result)
@@ -131,6 +132,20 @@ def _coreset_file(named: str | None, workspace: Workspace) -> Path | None:
         return None
     known = workspace.coreset(named)
     return known if known.is_file() else Path(named)
+
+
+def _note_router(job: Job) -> None:
+    """After the training of a supernet, where no router could be fitted to its patches."""
+    from srprune.core.config import SUPERNET
+    from srprune.stages.routers import command_of, router_path
+
+    name = "gradient"
+    if job.config.model.endswith(SUPERNET) and not router_path(job.folder, name).exists():
+        click.echo(
+            f"note: no router {name} could be fitted to these patches, so the run cannot be "
+            f"restored tile by tile yet; '{command_of(job.folder, name)}' says why.",
+            err=True,
+        )
 
 
 def _warn(job: Job, images: Sequence[str]) -> None:

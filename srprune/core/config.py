@@ -366,8 +366,8 @@ class DynamicConfig(Strict):
     router: str = "gradient"
     """Name in the table of routers."""
     flops_budget: Share | None = None
-    """Share of the FLOPs of the largest subnet that an image may cost; null leaves the choice to
-    the router."""
+    """What an image may cost, as a share of the FLOPs of the largest subnet on the same tiles; null
+    leaves the choice to the router."""
     tile: Positive | None = None
     """Side, LR px; null: that of the router's tiles, by default 64 at x2, 48 at x3 and x4."""
     overlap: Annotated[int, Field(ge=0)] | None = None

@@ -103,7 +103,12 @@ class NetworkRestorer:
     @property
     def radius(self) -> int | None:
         """LR px around a pixel that decide its SR pixels; None if that is all, or not known."""
-        if self._spec is None or self._spec.sees_all:
+        return None if self._spec and self._spec.sees_all else self.reach
+
+    @property
+    def reach(self) -> int | None:
+        """LR px that layers reach around a pixel, means over the image aside; None: not known."""
+        if self._spec is None:
             return None
         return math.ceil((cast(Network, self.network).rim + self.domain.reach) / self.scale)
 

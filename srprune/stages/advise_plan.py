@@ -158,10 +158,16 @@ def plan_search(
 
     Raises:
         UnknownName: no such rule or model.
-        InputError: ratios, offsets or rungs out of range, too few steps, patches or images.
+        InputError: ratios, offsets or rungs out of range, too few steps, patches or images, or a
+            config that weights patches.
         MissingArtifact: no patches, or scores that need a scoring model and are not there.
     """
     space = space or Space()
+    if config.sampling:
+        raise InputError(
+            f"sampling is {config.sampling.name}; advise compares core-sets of which all patches "
+            "are drawn alike. Leave it out: --set sampling=null."
+        )
     network, _ = outline(config.model, config.scale, config.model_args)  # a fault here is cheap
     make_optimizer(network, config.optimizer, network.last_layer)
     rules = [_rule(each) for each in space.rules]

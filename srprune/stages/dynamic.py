@@ -10,7 +10,8 @@ from srprune.core.errors import InputError
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.models.supernet import Supernet
 from srprune.stages.evaluate import Candidate
-from srprune.stages.route import open_router, router_header, subnets_of
+from srprune.stages.route import subnets_of
+from srprune.stages.routers import check_own, command_of, open_router, router_header
 from srprune.wbsr.dynamic import OVERLAP, TILES, DynamicRestorer, check_tile
 
 
@@ -24,7 +25,8 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
         how: router, budget, tiles and precision.
 
     Raises:
-        InputError: no supernet, tiles that do not fit it, or a budget that no subnet can meet.
+        InputError: no supernet, weights that a run did not end with, tiles that do not fit, or a
+            budget that no subnet can meet.
         MissingArtifact: the router was not made for these weights.
         ArtifactError: its file is damaged.
         ArtifactMismatch: it was made for other weights.
@@ -38,6 +40,7 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
             "--flops-budget out, or name a run of msrresnet_supernet or rcan_supernet."
         )
     assert candidate.weights is not None
+    check_own(candidate.weights)
     folder = candidate.weights.parent
     router = open_router(folder, how.router, plain.fingerprint)
     header = router_header(folder, how.router)
@@ -57,8 +60,8 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
     if dynamic.tile != fitted_on["tile"]:
         note = (
             f"the router {how.router} of {folder.name} was fitted on tiles of {fitted_on['tile']} "
-            f"px at LR, and decides on tiles of {dynamic.tile} here. To fit it on such: srprune "
-            f"route {folder.name} --router {how.router} --tile {dynamic.tile}"
+            f"px at LR, and decides on tiles of {dynamic.tile} here. To fit it on such: "
+            f"{command_of(folder, how.router)} --tile {dynamic.tile}"
         )
     return replace(
         candidate,
@@ -70,7 +73,7 @@ def run_dynamically(candidate: Candidate, how: DynamicConfig) -> Candidate:
             # tables from before it counted are measured anew
             **({"router_flops": cost} if cost else {}),
         },
-        training_images={**candidate.training_images, **fitted_on.get("images", {})},
+        router_images=fitted_on.get("images", {}),
         note=note,
     )
 

@@ -42,6 +42,7 @@ class Candidate:
     Attributes:
         subject: the model.
         training_images: content of each training image, mapped to its path.
+        router_images: likewise, of the images that its router was fitted on, if others.
         inference: how the model is run; a DynamicConfig, tile by tile by subnets.
         weights: their file; None where there is none.
         params: how it is run, for the header of its table; nothing where it is run plainly.
@@ -50,6 +51,7 @@ class Candidate:
 
     subject: Subject
     training_images: Mapping[str, str]
+    router_images: Mapping[str, str] = field(default_factory=dict)
     inference: Inference | DynamicConfig = PLAIN
     weights: Path | None = None
     params: Mapping[str, object] = field(default_factory=dict)
@@ -210,7 +212,8 @@ def evaluate_model(
         progress: told after each image.
 
     Raises:
-        LeakError: an image is also a training image, and ``allow_leak`` is off.
+        LeakError: an image is also a training image, or the router was fitted on it, and
+            ``allow_leak`` is off.
         ImageError: an image that cannot be decoded.
         InputError: an image that is too small, or too large for the memory of the device.
     """
@@ -240,12 +243,18 @@ def evaluate_model(
 
     def guard(benchmark: Benchmark, name: str, hr: Pixels) -> None:
         _, content = stored(hr)
-        if content in candidate.training_images and not allow_leak:
-            raise LeakError(
-                f"{name} of {benchmark.title} is also a training image of "
-                f"{subject.restorer.name} ({candidate.training_images[content]}, the same "
-                "pixels). Evaluate on other images; or, with eval, pass --allow-leak."
-            )
+        if allow_leak:
+            return
+        if seen := candidate.training_images.get(content):
+            known = f"a training image of {subject.restorer.name}"
+        elif seen := candidate.router_images.get(content):
+            known = f"an image that the router of {subject.restorer.name} was fitted on"
+        else:
+            return
+        raise LeakError(
+            f"{name} of {benchmark.title} is also {known} ({seen}, the same pixels). Evaluate on "
+            "other images; or, with eval, pass --allow-leak."
+        )
 
     def restored(benchmark: Benchmark, name: str, sr: Pixels) -> None:
         if recorder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srprune.core.artifact import Header, write_text
+from srprune.core.artifact import Header, storage_errors, write_text
 from srprune.core.errors import InputError
 from srprune.core.lock import exclusive
 from srprune.core.progress import Progress, silent
@@ -28,6 +29,7 @@ from srprune.models.warm_start import WarmStart, warm_start
 from srprune.stages.job import Job, check_batch, check_crops
 from srprune.stages.restorers import WEIGHTS
 from srprune.stages.route import write_gradient_router
+from srprune.stages.routers import FOLDER as ROUTERS
 from srprune.stages.training_set import write_active
 from srprune.stages.weighting import MIXTURE, balanced_loss, write_mixture
 from srprune.training.adaptive import ActiveSet
@@ -94,6 +96,9 @@ def fit(
                 job.checkpoints.clear()
                 for name in LEFT_BEHIND:
                     (job.folder / name).unlink(missing_ok=True)
+                if (routers := job.folder / ROUTERS).exists():
+                    with storage_errors(routers):
+                        shutil.rmtree(routers)
             write_text(job.folder / "config.yaml", dump(config))
             if config.balance and not (goes_on and job.mixture.exists()):
                 ids, seed = job.reachable_ids, config.seed

@@ -27,21 +27,17 @@ from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
 from srprune.models.supernet import Supernet
 from srprune.stages.pool import open_pool
-from srprune.stages.restorers import WEIGHTS
+from srprune.stages.restorers import find_weights, run_names
+from srprune.stages.routers import Fitted, check_own, router_header, router_path, save_router
 from srprune.stages.tiles import Tiles, folder_tiles, pool_tiles
-from srprune.wbsr import ROUTERS, class_module
+from srprune.wbsr import ROUTERS
 from srprune.wbsr.class_module import STEPS, ClassModuleRouter, branches_of, kept_pixels
 from srprune.wbsr.dynamic import TILES, check_tile
 from srprune.wbsr.edge_psnr import EdgePsnrRouter, edge_scores, tile_psnr
 from srprune.wbsr.gradient_router import GradientRouter, gradient_vectors
-from srprune.wbsr.router import Router
-from srprune.wbsr.router_file import read_router
 
-FOLDER = "routers"  # of a run
 NUM_TILES = {"gradient": 20_000, "edge_psnr": 2_000, "class_module": 2_000}
 CLASSES = 10  # of gradient: the paper's K
-
-Fitted = GradientRouter | EdgePsnrRouter | ClassModuleRouter
 
 
 def route(
@@ -52,8 +48,8 @@ def route(
     device: torch.device,
     tile: int | None = None,
     num_tiles: int | None = None,
-    classes: int = CLASSES,
-    steps: int = STEPS,
+    classes: int | None = None,
+    steps: int | None = None,
     validation: Benchmark | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -61,14 +57,14 @@ def route(
     """Fit a router for the supernet of a run; one that was fitted just so is returned as it is.
 
     Args:
-        workspace: holds the run and the patches that it was trained on.
-        run: its name.
+        workspace: holds the patches that the run was trained on.
+        run: its name, its folder or its weights file.
         name: of the router.
         device: where the subnets run.
-        tile: side of a tile, LR px; None for the scale's own.
+        tile: side of a tile, LR px; None for the scale's own, or for a patch where that is less.
         num_tiles: how many; None for the router's own.
-        classes: of ``gradient``.
-        steps: of the training of ``class_module``.
+        classes: of ``gradient``; None for those of the run's sampling, or 10.
+        steps: of the training of ``class_module``; None for 2,000.
         validation: images in place of those of the training set, for ``edge_psnr``.
         seed: of the places of tiles, and of what is trained.
         progress: told on the way.
@@ -79,34 +75,34 @@ def route(
     Raises:
         UnknownName: no such router.
         MissingArtifact: no such run.
-        InputError: a plain network, or tiles that do not fit.
+        InputError: a plain network, weights that are no run's last, tiles that do not fit, or a
+            setting of another router.
         ArtifactMismatch: the workspace holds other patches than the run was trained on.
         LeakError: the run was trained on a validation image.
     """
-    path = router_path(workspace.run(run), name)
-    if validation and name != "edge_psnr":
-        raise InputError(
-            f"{name} is fitted on training tiles; --validation is for edge_psnr. Leave it out."
-        )
-    weights = workspace.run(run) / WEIGHTS
-    if not weights.is_file():
-        there = ", ".join(folder.name for folder in workspace.runs()) or "none"
+    weights = find_weights(run, workspace)
+    if weights is None:
         raise MissingArtifact(
-            f"there is no finished run '{run}' (there: {there}). Train a supernet first: "
-            "srprune train."
+            f"there is no finished run '{run}' (there: {run_names(workspace)}). Train a supernet "
+            "first: srprune train."
         )
+    check_own(weights)
+    path = router_path(weights.parent, name)
+    _check_settings(name, classes, steps, validation)
     watch = Stopwatch()
     subnets, trained = open_subnets(weights, device)
-    scale = subnets[0].scale
-    side = tile or TILES[scale]
-    check_tile(subnets, side)
-    count = num_tiles or NUM_TILES[name]
+    scale, count = subnets[0].scale, num_tiles or NUM_TILES[name]
     if validation:
-        tiles = folder_tiles(validation, scale, side, count, trained)
+        side = tile or TILES[scale]
+        check_tile(subnets, side)
+        tiles = folder_tiles(validation, scale, side, count, seed, trained)
     else:
         pool = open_pool(workspace, scale, progress)
+        side = tile or side_for(pool)
+        check_tile(subnets, side)
         ids, origin = _patches_of(workspace, weights, trained, pool.index)
         tiles = pool_tiles(pool, ids, side, count, seed, origin)
+    classes, steps = classes or _classes_of(trained), steps or STEPS
     own = {"gradient": {"classes": classes}, "class_module": {"steps": steps}}
     facts = {**tiles.facts, "seed": seed, **own.get(name, {})}
     if there_already := _same(path, name, trained, facts):
@@ -161,24 +157,6 @@ def fit_router(
     return _fit_class_module(tiles, subnets, device, steps, seed, progress)
 
 
-def save_router(
-    router: Fitted, path: Path, trained: Header, facts: Mapping[str, Any], watch: Stopwatch
-) -> Header:
-    """Write a router into the folder of its run.
-
-    Args:
-        router: fitted.
-        path: from :func:`router_path`.
-        trained: header of the run's weights.
-        facts: what it was fitted on, such as :attr:`Tiles.facts`.
-        watch: started before the fit.
-    """
-    parents = {"weights": trained.fingerprint}
-    if "patches" in trained.parents:
-        parents["patches"] = trained.parents["patches"]
-    return router.save(path, parents=parents, made={**watch.made(), "fitted_on": dict(facts)})
-
-
 def write_gradient_router(
     pool: PatchPool, patch_ids: Ids, weights: Path, trained: Header, device: torch.device
 ) -> None:
@@ -194,62 +172,17 @@ def write_gradient_router(
         device: where tiles are sent.
     """
     watch, name = Stopwatch(), "gradient"
-    tile = min(TILES[pool.scale], pool.index.size // pool.scale)
     with suppress(InputError):
-        origin = str(trained.params["train_set"])
-        tiles = pool_tiles(pool, patch_ids, tile, NUM_TILES[name], 0, origin)
-        sampling = trained.params["config"].get("sampling")
-        classes = sampling["classes"] if sampling else CLASSES
+        origin, classes = str(trained.params["train_set"]), _classes_of(trained)
+        tiles = pool_tiles(pool, patch_ids, side_for(pool), NUM_TILES[name], 0, origin)
         router = fit_router(name, tiles, [], device=device, classes=classes)
         facts = {**tiles.facts, "seed": 0, "classes": classes}
         save_router(router, router_path(weights.parent, name), trained, facts, watch)
 
 
-def open_router(folder: Path, name: str, weights: str) -> Router:
-    """The router of a run.
-
-    Args:
-        folder: of the run.
-        name: of the router.
-        weights: fingerprint of the run's weights.
-
-    Raises:
-        UnknownName: no such router.
-        MissingArtifact: it was not fitted yet.
-        ArtifactError: its file is damaged.
-        ArtifactMismatch: it was fitted for other weights.
-    """
-    path, header = router_path(folder, name), router_header(folder, name)
-    remedy = f"Fit it again: srprune route {folder.name} --router {name}."
-    check_parent(path, header, "weights", weights, remedy)
-    return cast(Router, ROUTERS.load(name).load(path))
-
-
-def router_header(folder: Path, name: str) -> Header:
-    """What the file of a router says of itself; errors as :func:`open_router`.
-
-    ``made["fitted_on"]`` has the side of its tiles, ``tile``, and under ``images`` the contents of
-    validation images, mapped to their paths.
-    """
-    path = router_path(folder, name)
-    if not path.is_file():
-        raise MissingArtifact(
-            f"the run {folder.name} has no router {name} yet. Run 'srprune route {folder.name} "
-            f"--router {name}' first."
-        )
-    if path.suffix == ".json":
-        return read_router(path, ROUTERS[name].split(":")[1])
-    return class_module.read_header(path)
-
-
-def router_path(folder: Path, name: str) -> Path:
-    """File of a router of a run.
-
-    Raises:
-        UnknownName: no such router.
-    """
-    suffix = ".safetensors" if ROUTERS[name].endswith(":ClassModuleRouter") else ".json"
-    return folder / FOLDER / f"{name}{suffix}"
+def side_for(pool: PatchPool) -> int:
+    """Side of tiles of patches, LR px: the scale's, where patches are as large."""
+    return min(TILES[pool.scale], pool.index.size // pool.scale)
 
 
 def open_subnets(path: Path, device: torch.device) -> tuple[list[NetworkRestorer], Header]:
@@ -276,6 +209,26 @@ def subnets_of(whole: NetworkRestorer) -> list[NetworkRestorer]:
         restorer_of(subnet.label, network.cut(subnet)[2], whole.domain, whole.fingerprint)
         for subnet in network.subnets
     ]
+
+
+def _check_settings(
+    name: str, classes: int | None, steps: int | None, validation: Benchmark | None
+) -> None:
+    """Refuse what would have no effect."""
+    if validation and name != "edge_psnr":
+        raise InputError(
+            f"{name} is fitted on training tiles; --validation is for edge_psnr. Leave it out."
+        )
+    if classes is not None and name != "gradient":
+        raise InputError(f"{name} has no classes to set; --classes is for gradient. Leave it out.")
+    if steps is not None and name != "class_module":
+        raise InputError(f"{name} is not trained; --steps is for class_module. Leave it out.")
+
+
+def _classes_of(trained: Header) -> int:
+    """Classes of ``gradient``: those that the run was trained by."""
+    sampling = trained.params.get("config", {}).get("sampling")
+    return int(sampling["classes"]) if sampling else CLASSES
 
 
 def _fit_gradient(

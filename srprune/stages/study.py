@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from srprune.core.config import DynamicConfig
 from srprune.core.energy import EnergyMeter
@@ -21,12 +20,14 @@ from srprune.core.errors import (
 )
 from srprune.core.lock import WAIT_S, exclusive
 from srprune.core.results import METRICS, benchmark_means
+from srprune.core.weights import read_weights_header
 from srprune.models.device import processor
 from srprune.stages.distill.road import seconds_of
 from srprune.stages.dynamic import run_dynamically
 from srprune.stages.evaluate import evaluate_model, open_candidate, results_path
 from srprune.stages.job import Job
-from srprune.stages.route import route, router_path
+from srprune.stages.route import route, side_for
+from srprune.stages.routers import is_fitted, router_path
 from srprune.stages.study_plan import Plan, status
 from srprune.stages.study_setting import Setting, fit_or_remake
 from srprune.stages.train import plan_training, validation
@@ -112,8 +113,10 @@ def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:
             return "" if before is record else f"{cell.label}: {record.reason}"
         candidate = open_candidate(str(job.folder), workspace, cell.config.scale, setting.where)
         if cell.dynamic:
-            _ensure_router(job.folder, cell.dynamic, setting)
+            _ensure_router(job, cell.dynamic, setting)
             candidate = run_dynamically(candidate, cell.dynamic)
+            if candidate.note:
+                setting.tell(f"{cell.label}: {candidate.note}")
         protocol = study.evaluate.protocol
         measured = results_path(candidate, setting.benchmarks, workspace, protocol).exists()
         table = evaluate_model(
@@ -163,17 +166,28 @@ def _record_there(cell: Cell, job: Job, setting: Setting) -> Record | None:
     return record
 
 
-def _ensure_router(run: Path, dynamic: DynamicConfig, setting: Setting) -> None:
-    """Fit the router of a run, unless it is there: training itself fits ``gradient`` alone."""
-    if not router_path(run, dynamic.router).exists():
-        route(
-            setting.workspace,
-            run.name,
-            dynamic.router,
-            device=setting.where,
-            tile=dynamic.tile,
-            progress=setting.heeding,
+def _ensure_router(job: Job, dynamic: DynamicConfig, setting: Setting) -> None:
+    """Fit the router of a run, unless it is there: training itself fits ``gradient`` alone.
+
+    One that was fitted for other weights, or on other tiles than those of the level, is fitted
+    again: what a level is must not depend on which one came before it.
+    """
+    run, name, tile = job.folder, dynamic.router, dynamic.tile or side_for(job.pool)
+    if is_fitted(run, name, read_weights_header(job.weights).fingerprint, tile):
+        return
+    if router_path(run, name).exists():
+        setting.tell(
+            f"the router {name} of {run.name} was fitted for other weights or tiles, and is fitted "
+            f"again on tiles of {tile} px at LR"
         )
+    route(
+        setting.workspace,
+        str(run),
+        name,
+        device=setting.where,
+        tile=tile,
+        progress=setting.heeding,
+    )
 
 
 def _train(cell: Cell, job: Job, before: Record | None, setting: Setting) -> Record:

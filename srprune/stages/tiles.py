@@ -87,7 +87,12 @@ def pool_tiles(
 
 
 def folder_tiles(
-    images: Benchmark, scale: int, tile: int, count: int, trained: Header | None = None
+    images: Benchmark,
+    scale: int,
+    tile: int,
+    count: int,
+    seed: int = 0,
+    trained: Header | None = None,
 ) -> Tiles:
     """Tiles of images that nobody trained on, spread evenly over them; LR is made by bicubic.
 
@@ -96,6 +101,7 @@ def folder_tiles(
         scale: 2, 3 or 4.
         tile: side, LR px.
         count: how many at most; no more than the images hold side by side.
+        seed: of the places, and of the images, where there are fewer tiles.
         trained: header of weights that must not know the images.
 
     Raises:
@@ -103,10 +109,12 @@ def folder_tiles(
         LeakError: the weights were trained on one.
     """
     known = trained.info.get("training_images", {}) if trained else {}
-    each = max(1, count // len(images.images))
+    each, more = divmod(count, len(images.images))
+    shuffled = np.argsort(hashed(seed, "wbsr.images", np.arange(len(images.images))))
     contents: dict[str, str] = {}
     tiles: list[tuple[Pixels, Pixels]] = []
-    for name in images.images:
+    for number in sorted(shuffled[: None if each else more].tolist()):
+        name = images.images[number]
         path = images.folder / name
         with naming(path):
             hr_HWC, content = stored(decode(path))
@@ -123,14 +131,15 @@ def folder_tiles(
                 f"{path} has {lr_hwC.shape[1]}x{lr_hwC.shape[0]} px at LR, less than a tile of "
                 f"{tile} px. Give larger images, or a smaller --tile."
             )
-        number = min(each, rows * columns)
-        for place in np.arange(number) * (rows * columns) // number:
-            top, left = (int(corner) * tile for corner in divmod(place, columns))
+        places = np.argsort(hashed(seed, "wbsr.tiles", number, np.arange(rows * columns)))
+        for place in sorted(places[: each + (number in shuffled[:more])].tolist()):
+            top, left = (corner * tile for corner in divmod(place, columns))
             end = (
                 slice(top * scale, (top + tile) * scale),
                 slice(left * scale, (left + tile) * scale),
             )
-            tiles.append((lr_hwC[top : top + tile, left : left + tile], hr_HWC[end]))
+            # copies: a view would keep the whole image
+            tiles.append((lr_hwC[top : top + tile, left : left + tile].copy(), hr_HWC[end].copy()))
 
     def batches() -> Iterator[tuple[Pixels, Pixels]]:
         for first in range(0, len(tiles), BATCH):

@@ -28,6 +28,9 @@ from srprune.wbsr.merging import Grid
 from srprune.wbsr.router import Choice, Demand, Flops, Router, check_budget, within_budget
 
 TILES = {2: 64, 3: 48, 4: 48}  # side by scale, LR px; docs/adr/0016-readings-of-wbsr.md
+# LR px: no tile has what RCAN sees untiled; its layers alone reach 229 px in the smallest subnet of
+# WBSR, which runs it on tiles of 32
+SEES_ALL = 32
 OVERLAP = 4  # LR px, as in ClassSR's options: tiles of 32 begin every 28
 # LR px of a batch of tiles. On CPUs 4 tiles of 64 or 16 of 32 are as fast a px as the untiled
 # image, one alone is up to a third slower; elsewhere as many as an image of a megapixel
@@ -125,7 +128,7 @@ class DynamicRestorer:
         self._counts = [FlopCount(subnet) for subnet in self.subnets]
         self._multiple, self._least = _bounds(subnets)
         check_tile(subnets, tile)
-        self._check_overlap()
+        check_overlap(overlap, tile)
         if budget is not None:
             check_budget(budget, self._flops_of_tiles(tile, tile), router.flops(tile, tile))
         if isinstance(subnets[0], LumaNetworkRestorer):
@@ -233,20 +236,14 @@ class DynamicRestorer:
     def _flops_of_tiles(self, height: int, width: int) -> Flops:
         return np.array([count(height, width) for count in self._counts], dtype=np.int64)
 
-    def _check_overlap(self) -> None:
-        if not 0 <= 2 * self.overlap < self.tile:
-            raise InputError(
-                f"the overlap is {self.overlap} LR px; with a tile of {self.tile} it is at least 0 "
-                f"and at most {(self.tile - 1) // 2}."
-            )
-
 
 def check_tile(subnets: Sequence[NetworkRestorer], tile: int) -> None:
     """Refuse tiles that do not fit the networks.
 
     A tile may be smaller than the receptive field of large subnets (71 px of the published
     MSRResNet, whose tiles have 48 at x4): their outermost layers see little. Below that of the
-    smallest, no pixel of a tile would be what it is untiled.
+    smallest, no pixel of a tile would be what it is untiled. Of networks that see all none ever is:
+    there it is what their layers reach, or 32 px where that is less.
 
     Args:
         subnets: the cheapest first.
@@ -257,17 +254,31 @@ def check_tile(subnets: Sequence[NetworkRestorer], tile: int) -> None:
     """
     smallest, (multiple, least) = subnets[0], _bounds(subnets)
     if tile < least:
-        field = _field(smallest)
-        why = (
-            f"a pixel of the smallest subnet, {smallest.name}, depends on {field} LR px a side"
-            if field > tile
-            else f"the subnets take at least {least} px a side"
-        )
+        field, name = _field(smallest), smallest.name
+        if field <= tile:
+            why = f"the subnets take at least {least} px a side"
+        elif smallest.radius is None:
+            why = f"the smallest subnet, {name}, sees all of it and {field} px are the least"
+        else:
+            why = f"a pixel of the smallest subnet, {name}, depends on {field} LR px a side"
         raise InputError(f"the tile is {tile} LR px, but {why}. Give a tile of {least} or more.")
     if tile % multiple:
         raise InputError(
             f"the tile is {tile} LR px; the windows of {smallest.name} call for a multiple of "
             f"{multiple}. Near: {round(tile / multiple) * multiple}."
+        )
+
+
+def check_overlap(overlap: int, tile: int) -> None:
+    """Refuse what is not below half a tile; both in LR px.
+
+    Raises:
+        InputError: the message says what would fit.
+    """
+    if not 0 <= 2 * overlap < tile:
+        raise InputError(
+            f"the overlap is {overlap} LR px; with a tile of {tile} it is at least 0 and at most "
+            f"{(tile - 1) // 2}."
         )
 
 
@@ -279,8 +290,12 @@ def _bounds(subnets: Sequence[NetworkRestorer]) -> tuple[int, int]:
 
 
 def _field(subnet: NetworkRestorer) -> int:
-    """Side of what a pixel of a subnet depends on, LR px; 1 where that is all or not known."""
-    return 2 * (subnet.radius or 0) + 1
+    """Side of what a pixel of a subnet depends on, LR px; 1 where that is not known.
+
+    Where it is all, the side that its layers reach, up to what can be expected of a tile.
+    """
+    field = 2 * (subnet.reach or 0) + 1
+    return min(field, SEES_ALL) if subnet.radius is None else field
 
 
 def _now(device: torch.device) -> float:

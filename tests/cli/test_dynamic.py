@@ -134,6 +134,26 @@ def test_the_class_module_is_part_of_what_is_counted(
     assert "the smallest subnet and the router already take" in said
 
 
+def test_images_of_a_router_are_told_from_training_images(
+    supernet: Path, benchmark: Path, cli: Any, refused: Callable[..., str]
+) -> None:
+    fitted = ("route", RUN, "--router", "edge_psnr", "--tile", 24, "--validation", benchmark)
+    cli(*fitted)
+    said = refused("eval", RUN, "--benchmark", benchmark, "--router", "edge_psnr")
+    (supernet / "routers" / "edge_psnr.json").unlink()
+    assert "half.png of halves is also an image that the router of super was fitted on" in said
+    assert "training" not in said
+
+
+def test_weights_that_a_run_did_not_end_with_have_no_router(
+    supernet: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    shutil.copy(supernet / "weights.safetensors", tmp_path / "mine.safetensors")
+    said = refused("eval", "mine.safetensors", "--benchmark", "photos", "--flops-budget", 0.6)
+    assert "mine.safetensors has no routers: they are fitted for the weights.safetensors" in said
+    assert "srprune route" not in said
+
+
 def test_the_loss_and_the_classes_are_kept_with_the_run(supernet: Path, cli: Any) -> None:
     header = read_weights_header(supernet / "weights.safetensors")
     assert header.params["config"]["subnets"] == {"draw": "sandwich", "between": 1}
@@ -166,6 +186,13 @@ def test_what_cannot_be_had_is_one_line(
     supernet: Path, refused: Callable[..., str], arguments: list[str], words: str
 ) -> None:
     assert words in refused("eval", RUN, "--benchmark", "photos", *arguments)
+
+
+def test_training_says_where_no_router_could_be_fitted(prepared: Path, cli: Any) -> None:
+    few = ("sampling=null", "pruning={rule: random, ratio: 0.07, offset: 0}", "batch=2")
+    said = cli(*TRAIN, *(word for each in few for word in ("--set", each))).stderr
+    assert "note: no router gradient could be fitted to these patches" in said
+    assert f"'srprune route {RUN} --router gradient' says why" in said
 
 
 def test_a_plain_network_is_told_from_a_supernet(prepared: Path, refused: Any, tiny: Any) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,13 @@ from srprune.core.errors import (  # noqa: E402
 from srprune.core.patches import PatchIndex  # noqa: E402
 from srprune.core.weights import read_weights_header  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
+from srprune.images.benchmarks import find_benchmark  # noqa: E402
 from srprune.images.bicubic import downscale  # noqa: E402
 from srprune.models.build import build, save_weights  # noqa: E402
 from srprune.stages.pool import open_pool  # noqa: E402
-from srprune.stages.route import open_router, open_subnets  # noqa: E402
-from srprune.stages.tiles import pool_tiles  # noqa: E402
+from srprune.stages.route import open_subnets  # noqa: E402
+from srprune.stages.routers import open_router  # noqa: E402
+from srprune.stages.tiles import folder_tiles, pool_tiles  # noqa: E402
 from srprune.wbsr import ROUTERS  # noqa: E402
 from srprune.wbsr.edge_psnr import EdgePsnrRouter, edge_scores, tile_psnr  # noqa: E402
 from srprune.wbsr.gradient_router import GradientRouter  # noqa: E402
@@ -40,7 +46,13 @@ CPU = torch.device("cpu")
 ARGS = {"widths": [4, 6, 8], "depths": [1, 2]}
 
 
-def train_supernet(root: Path, name: str = "super", seed: int = 0, **parents: str) -> str:
+def train_supernet(
+    root: Path,
+    name: str = "super",
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    **parents: str,
+) -> str:
     """A run of a supernet that was never trained; the fingerprint of its weights."""
     index = PatchIndex.read(root / "patches.parquet")
     torch.manual_seed(seed)
@@ -55,6 +67,7 @@ def train_supernet(root: Path, name: str = "super", seed: int = 0, **parents: st
             "scale": 2,
             "train_set": "full",
             "seed": seed,
+            "config": config or {},
         },
         made={},
         info={"training_images": index.contents},
@@ -86,10 +99,12 @@ def refused(root: Path, kind: type[UserError], *words: object) -> str:
     return str(caught.value)
 
 
+OWN = {"gradient": ("--classes", 5), "class_module": ("--steps", 3), "edge_psnr": ()}
+
+
 @pytest.mark.parametrize("name", sorted(ROUTERS))
 def test_a_router_is_fitted_once_and_opens_for_its_weights_alone(root: Path, name: str) -> None:
-    size = ("--tile", 12, "--num-tiles", 40, "--classes", 5, "--steps", 3)
-    words = ("super", "--router", name, *size)
+    words = ("super", "--router", name, "--tile", 12, "--num-tiles", 40, *OWN[name])
     said = run(root, *words)
     path = Path(said["path"])
     assert path.parent == root / "runs" / "super" / "routers"
@@ -166,6 +181,67 @@ def test_the_table_of_edge_psnr_is_that_of_the_validation_images(
     np.testing.assert_allclose(router.psnr_KM[-1], expected[router.high], rtol=1e-6)
 
 
+def test_tiles_of_images_keep_to_their_number_and_to_no_corner(tmp_path: Path) -> None:
+    for seed in range(6):
+        Image.fromarray(picture(96, 144, seed)).save(tmp_path / f"{seed}.png")
+    images = find_benchmark(str(tmp_path), [])
+
+    def found(count: int, seed: int = 0) -> tuple[Any, set[str]]:
+        tiles = folder_tiles(images, 2, 24, count, seed)
+        lr, hr = (np.concatenate(part) for part in zip(*tiles.batches(), strict=True))
+        assert len(lr) == len(hr) == tiles.num == tiles.facts["num_tiles"]
+        shrunk = hr.reshape(-1, 24, 2, 24, 2, 3).mean((2, 4))
+        assert np.abs(shrunk - lr).mean() < 8  # HR lies under LR
+        return lr, set(tiles.facts["images"].values())
+
+    assert len(found(1000)[0]) == 6 * 2 * 3  # as many as lie side by side
+    lr, _ = found(14)
+    assert len(lr) == 14
+    few, of = found(4)
+    assert len(few) == len(of) == 4
+    assert any(found(4, seed)[1] != of for seed in (1, 2))
+    corners = [downscale(picture(96, 144, seed), 2)[:24, :24] for seed in range(6)]
+    one_each, _ = found(6)
+    assert not all(map(np.array_equal, one_each, corners))
+    assert np.array_equal(one_each, found(6)[0])
+    assert not np.array_equal(one_each, found(6, 1)[0])
+
+
+def test_tiles_of_images_do_not_keep_the_images(tmp_path: Path) -> None:
+    for seed in range(8):
+        Image.fromarray(picture(512, 512, seed)).save(tmp_path / f"{seed}.png")
+    images = find_benchmark(str(tmp_path), [])
+    tracemalloc.start()
+    try:
+        tiles = folder_tiles(images, 2, 24, 8)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert tiles.num == 8
+    assert kept < 512 * 512 * 3  # one image; the tiles are 69 kB
+
+
+def test_a_run_is_named_as_everywhere_and_its_tiles_fit_its_patches(root: Path) -> None:
+    folder = root / "runs" / "super"
+    said = run(root, folder)
+    assert said["path"] == str(folder / "routers" / "gradient.json")
+    assert said["fitted_on"]["tile"] == 24  # of patches, where x2 has tiles of 64
+    assert run(root, folder / "weights.safetensors")["fingerprint"] == said["fingerprint"]
+    shutil.copy(folder / "weights.safetensors", folder / "best.safetensors")
+    assert "best.safetensors has no routers: they are fitted for the weights.safetensors" in (
+        refused(root, InputError, folder / "best.safetensors")
+    )
+    with pytest.raises(MissingArtifact, match=re.escape(f"route {root} --router edge_psnr' first")):
+        open_router(root, "edge_psnr", "0" * 16)  # outside of a workspace a name finds nothing
+
+
+def test_classes_of_gradient_are_those_of_the_sampling(root: Path) -> None:
+    assert run(root, "super")["fitted_on"]["classes"] == 10
+    train_supernet(root, "weighted", config={"sampling": {"classes": 4}})
+    assert run(root, "weighted")["fitted_on"]["classes"] == 4
+    assert run(root, "weighted", "--classes", 5)["fitted_on"]["classes"] == 5
+
+
 def test_classes_of_gradient_come_from_the_core_set_of_the_run(root: Path, tiny: Any) -> None:
     coreset = CoreSet.read(Workspace(root).coreset(tiny.coreset))
     path = root / "runs" / "super" / "weights.safetensors"
@@ -190,7 +266,9 @@ def test_bad_input_is_one_clear_line(root: Path, tiny: Any, tmp_path: Path) -> N
     assert "there is no finished run 'sup' (there: " in refused(root, MissingArtifact, "sup")
     assert "is a plain fsrcnn; only a supernet" in refused(root, InputError, tiny.run)
     assert "Did you mean: gradient?" in refused(root, UnknownName, "super", "--router", "gradien")
-    assert "patches have 24 px at LR. Give --tile 24 or less" in refused(root, InputError, "super")
+    assert "patches have 24 px at LR. Give --tile 24 or less" in (
+        refused(root, InputError, "super", "--tile", 64)
+    )
     for name in sorted(ROUTERS):
         assert "the tile is 2 LR px, but a pixel of the smallest subnet, w4_d1, depends on" in (
             refused(root, InputError, "super", "--router", name, "--tile", 2)
@@ -206,12 +284,18 @@ def test_bad_input_is_one_clear_line(root: Path, tiny: Any, tmp_path: Path) -> N
         root, LeakError, *table, "--tile", 12, "--validation", own
     )
     assert "for edge_psnr" in refused(root, InputError, *small, "--validation", own)
+    for name in sorted(ROUTERS):
+        for other, setting in OWN.items():
+            if setting and other != name:
+                said = refused(root, InputError, *small, "--router", name, *setting)
+                assert f"{setting[0]} is for {other}. Leave it out." in said
     tiny_images = tmp_path / "tiny"
     tiny_images.mkdir()
     Image.fromarray(picture(36, 36, 9)).save(tiny_images / "x.png")
-    assert "18x18 px at LR, less than a tile of 24 px" in refused(
-        root, ImageError, *table, "--tile", 24, "--validation", tiny_images
-    )
+    for tile, size in ((24, ("--tile", 24)), (64, ())):
+        assert f"18x18 px at LR, less than a tile of {tile} px" in refused(
+            root, ImageError, *table, *size, "--validation", tiny_images
+        )
     with pytest.raises(MissingArtifact, match="srprune route super --router edge_psnr' first"):
         open_router(root / "runs" / "super", "edge_psnr", "0" * 16)
     train_supernet(root, "elsewhere", patches="f" * 16)

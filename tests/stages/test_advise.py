@@ -306,6 +306,8 @@ def test_what_cannot_be_searched_is_refused_before_anything_is_written(
         plan(workspace, Space(rules=("hes",)))
     with pytest.raises(InputError, match="diverse, which needs features"):
         plan(workspace, Space(rules=("diverse",)))
+    with pytest.raises(InputError, match=r"sampling is hes; advise .*--set sampling=null"):
+        plan(workspace, sampling={"name": "hes"})
     with pytest.raises(MissingArtifact, match="no weights 'nowhere' to start from"):
         plan(workspace, init={"weights": "nowhere"})
     with pytest.raises(MissingArtifact, match="srprune extract"):

@@ -222,6 +222,8 @@ def test_what_an_attempt_without_a_checkpoint_left_is_not_taken_for_this_runs(pl
     left = plan().folder
     assert {"best.safetensors", "validation.csv"} <= set(files(plan()))
     (left / "adaptive.csv").touch()
+    (left / "routers").mkdir()
+    (left / "routers" / "edge_psnr.json").touch()
     for resume in (False, True):
         fit(plan(**every), device=CPU, resume=resume)
         assert files(plan()) == ["config.yaml", "log.csv", "tensorboard", "weights.safetensors"]

@@ -20,6 +20,7 @@ import torch
 from srprune.core.config import ExtractConfig
 from srprune.core.errors import ArtifactMismatch, InputError, Stopped
 from srprune.core.lock import exclusive
+from srprune.core.results import EvalTable
 from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
 from srprune.reporting.canvas import canvas
@@ -372,6 +373,53 @@ def test_a_run_that_is_measured_in_several_ways_is_trained_and_counted_once(
         tiles.draw(figure)
     with Image.open(tmp_path / "tiles.png") as picture:
         assert (np.asarray(picture.convert("RGB")) == (253, 231, 37)).all(axis=2).any()  # dearest
+
+
+def routed(levels: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """A study of one supernet, measured in some ways."""
+    return {**SUPERNET, "axes": {**SUPERNET["axes"], "inference": levels}, "seeds": [0], **more}
+
+
+def test_a_router_is_that_of_its_level_whatever_came_before(opened: Open) -> None:
+    budget = {"flops_budget": 0.6}
+    levels = {"patch": budget, "16": {**budget, "tile": 16}, "20": {**budget, "tile": 20}}
+    plan, setting = opened(routed(levels))
+    said: list[str] = []
+    setting = replace(setting, tell=said.append)
+
+    def routers() -> dict[str, Any]:
+        tables = (setting.workspace.root / "results").glob("*.parquet")
+        return {path.stem: EvalTable.read(path).header.params["router"] for path in tables}
+
+    run_cells(plan, plan.cells, setting)
+    there = routers()
+    assert len(set(there.values())) == 3
+    assert sum("is fitted again on tiles of 16 px at LR" in line for line in said) == 1
+    for path in (setting.workspace.root / "results").iterdir():
+        path.unlink()
+    run_cells(plan, plan.cells[::-1], setting)
+    assert routers() == there
+
+
+def test_a_router_of_other_weights_is_fitted_again(opened: Open) -> None:
+    study = routed({"60%": {"flops_budget": 0.6, "tile": 16}}, seeds=[0, 1])
+    plan, setting = opened(study)
+    run_cells(plan, plan.cells, setting)
+    one, other = (
+        setting.workspace.run(cell.name) / "routers" / "gradient.json" for cell in plan.cells
+    )
+    before = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    run_cells(plan, plan.cells, setting)
+    assert json.loads(one.read_bytes())["fingerprint"] == json.loads(before)["fingerprint"]
+
+
+def test_what_should_be_known_of_tiles_is_told(opened: Open) -> None:
+    deep = {**SUPERNET["set"], "model_args": {"widths": [4, 8], "depths": [7, 8]}}
+    plan, setting = opened(routed({"90%": {"flops_budget": 0.9}}, set=deep))
+    said: list[str] = []
+    run_cells(plan, plan.cells, replace(setting, tell=said.append))
+    assert any("fitted on tiles of 24 px at LR, and decides on tiles of 64" in x for x in said)
 
 
 @pytest.mark.parametrize(("loss", "diverged"), [("l1", True), ("bd", False)])

@@ -356,6 +356,14 @@ def test_levels_that_say_how_a_run_is_measured_share_it(write):
     ]
 
 
+@pytest.mark.parametrize("file", ["wbsr.yaml", "wbsr_dynamic.yaml"])
+def test_wbsr_is_measured_on_the_benchmarks_of_its_paper(file):
+    (path,) = [path for path in STUDIES if path.name == file]
+    for budget in (None, "gpu", "paper"):
+        assert {"bsd100", "urban100"} <= set(read_study(path, budget).evaluate.benchmarks)
+    assert read_study(path, "cpu").evaluate.benchmarks == ("set5", "set14", "bsd100")
+
+
 def test_two_levels_that_measure_alike_collide(write):
     level = {"flops_budget": 0.5}
     axes = {"core-set": {"full": {"pruning.ratio": 1, **level}, "again": {**level}}}

@@ -220,11 +220,22 @@ def test_tiles_and_budgets_that_do_not_fit(options: dict[str, Any], words: str) 
     assert "\n" not in str(caught.value)
 
 
-def test_networks_that_see_all_take_any_tile_but_windows_theirs() -> None:
+def test_tiles_of_networks_that_see_all_have_what_their_layers_reach() -> None:
     sees_all = {"features": 8, "groups": 1, "blocks": 1, "reduction": 4}
     network, domain = build("rcan", 2, sees_all)
     rcan = (restorer_of("rcan", network, domain, "x"),)
-    assert restorer(rcan, tile=5, overlap=2)(picture(9, 11)).shape == (1, 3, 18, 22)
+    assert restorer(rcan, tile=15, overlap=2)(picture(9, 11)).shape == (1, 3, 18, 22)
+    with pytest.raises(InputError, match="the smallest subnet, rcan, sees all of it and 15 px are"):
+        restorer(rcan, tile=14, overlap=2)
+    with torch.device("meta"):  # the smallest of WBSR, of which the layers reach 229 px
+        network, domain = build("rcan", 4, {"features": 36, "blocks": 5})
+    rcan = (restorer_of("w36_d5", network, domain, "x"),)
+    dynamic.check_tile(rcan, 32)  # as in the paper
+    with pytest.raises(InputError, match=r"32 px are the least. Give a tile of 32 or more"):
+        dynamic.check_tile(rcan, 31)
+
+
+def test_windows_call_for_tiles_of_their_own() -> None:
     network, domain = build(
         "swinir_light", 2, {"depth": 2, "groups": 1, "embed_dim": 12, "heads": 3}
     )
