@@ -83,7 +83,8 @@ class Cost:
         joules: where the processor or its driver counts them.
         flops_share: of dynamic inference, of the FLOPs of the largest subnet on the same tiles.
         restore_s: of dynamic inference, wall-clock of an image of the benchmarks.
-        set_s: seconds of making the synthesised set that it trains on, once for all seeds.
+        set_s: seconds of making the synthesised set that it trains on, once for all seeds, or of
+            choosing its core-set: scoring model, scores and features with it, which others share.
     """
 
     num_patches: int

@@ -95,6 +95,10 @@ class Workspace:
         """All score tables, sorted by name."""
         return sorted((self.root / "scores").glob("*.parquet"))
 
+    def feature_tables(self) -> list[Path]:
+        """All tables of features, sorted by name."""
+        return sorted((self.root / "features").glob("*.parquet"))
+
     def scorers(self) -> list[Path]:
         """Folders of all finished scoring models, sorted by name."""
         return sorted(path.parent for path in self.root.glob("scorers/*/weights.safetensors"))

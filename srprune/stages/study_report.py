@@ -8,7 +8,7 @@ from pathlib import Path
 
 from srprune.core.artifact import read_header
 from srprune.core.errors import ArtifactMismatch, InputError, MissingArtifact
-from srprune.core.findings import Cost, Findings, Key, Routed, Row
+from srprune.core.findings import Findings, Key, Routed, Row
 from srprune.core.progress import Progress, silent
 from srprune.core.results import EvalTable, benchmark_means, results_name, scaled
 from srprune.core.weights import read_weights_header
@@ -17,12 +17,13 @@ from srprune.images.benchmarks import Benchmark
 from srprune.reporting.paper import paper_value
 from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
-from srprune.selection.adaptive import adaptive_plan
 from srprune.stages.evaluate import BICUBIC, files_of
 from srprune.stages.extract import read_index
+from srprune.stages.lineage import Lineage
 from srprune.stages.logs import column, lost
 from srprune.stages.restorers import WEIGHTS
 from srprune.stages.routing import lr_of, read_routing, tile_map
+from srprune.stages.study_cost import cost_of
 from srprune.stages.study_plan import Plan, check_unedited, first_of, status
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import FULL, MEASURING, Cell
@@ -77,7 +78,8 @@ def findings(
     """
     study = plan.study
     tables = _Tables(workspace, benchmarks, study.evaluate.protocol)
-    observations = [_observe(cell, workspace, tables) for cell in plan.cells]
+    lineage = Lineage(workspace)
+    observations = [_observe(cell, workspace, tables, lineage) for cell in plan.cells]
     _check_coresets(plan.cells, workspace)
     if not any(each.counts for each in observations):
         told = zip(plan.cells, observations, strict=True)
@@ -218,7 +220,7 @@ class _Tables:
         return means
 
 
-def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
+def _observe(cell: Cell, workspace: Workspace, tables: _Tables, lineage: Lineage) -> Observation:
     """One run as it is."""
     run = workspace.run(cell.name)
     seen = expected(cell)
@@ -253,11 +255,17 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables) -> Observation:
             f"holds {patches[:8]}: it cannot stand in one table with the others. Choose another "
             "--workspace, or delete the run."
         )
-    adaptive = column(run / "adaptive.csv", "visited")
     return replace(
         seen,
         rows=table.rows,
-        cost=_cost(cell, record, len(index), adaptive, tables.path(cell.measured_as)),
+        cost=cost_of(
+            cell,
+            record,
+            num_patches=len(index),
+            adaptive=column(run / "adaptive.csv", "visited"),
+            results=tables.path(cell.measured_as),
+            choosing_s=lineage.seconds(coreset),
+        ),
         curve=tuple(column(run / "validation.csv", "psnr_y")),
         diverged=lost(run, cell.config, record.steps),
     )
@@ -284,48 +292,6 @@ def _check_coresets(cells: Sequence[Cell], workspace: Workspace) -> None:
                 f"{known[:8]}: they cannot stand in one mean. Make scorers, scores and core-sets "
                 "once, and run the study with --edited, which trains again what is of others."
             )
-
-
-def _cost(
-    cell: Cell,
-    record: Record,
-    num_patches: int,
-    adaptive: Sequence[tuple[int, float]],
-    results: Path,
-) -> Cost:
-    """What a run took.
-
-    Args:
-        cell: that was run.
-        record: of its training; its patches are the active ones, where these change.
-        num_patches: of the pool.
-        adaptive: step and patches visited so far, where they are chosen in training.
-        results: its table of measurements.
-    """
-    stored, pruning = record.num_patches, cell.config.pruning
-    if cell.rule != FULL and (rule := RULES.load(cell.rule)).in_training:
-        plan = adaptive_plan(
-            num_patches, pruning.ratio, pruning.offset, pruning.seed, rule.checked(pruning.args)
-        )
-        stored = len(plan.ids_M)
-    visits = record.steps * cell.config.batch
-    visited: int | None = min(record.num_patches, visits)  # each patch comes once an epoch
-    if adaptive:
-        visited = int(adaptive[-1][1])
-    elif cell.config.sampling or (cell.rule != FULL and RULES.load(cell.rule).weighted):
-        visited = None
-    routing = read_routing(results) if cell.dynamic else None
-    return Cost(
-        num_patches=stored,
-        num_bytes=record.num_bytes,
-        steps=record.steps,
-        num_visited=visited,
-        seconds=record.seconds,
-        joules=record.joules,
-        flops_share=routing.share if routing else None,
-        restore_s=routing.seconds if routing else None,
-        set_s=record.set_seconds,
-    )
 
 
 def _axes_apart(study: StudyConfig) -> tuple[str, ...]:

@@ -14,6 +14,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from srprune.core.artifact import read_header
+from srprune.core.weights import read_weights_header
+from srprune.core.workspace import Workspace
+from srprune.stages.lineage import Lineage
 from tests.conftest import small_images
 from tests.processes import launch
 
@@ -317,6 +321,23 @@ def test_results_of_other_images_are_refused(finished, refused, tmp_path):
     (tmp_path / "held" / "0.png").unlink()
     said = refused("study", "report", "s.yaml")
     assert "on other files than those of" in said
+
+
+def test_the_cost_of_choosing_stands_beside_that_of_training(finished, cli):
+    cli("study", "report", "s.yaml", "--set", "seeds=[0]")
+    lines = (finished / "studies" / "s" / "report" / "report.csv").read_text().splitlines()
+    costs = {row["axis_core-set"]: row["set_s"] for row in csv.DictReader(lines)}
+    assert costs["full"] == ""
+    scorer = read_weights_header(finished / "scorers" / "srcnn_x2" / "weights.safetensors")
+    scores = read_header(finished / "scores" / "mse_x2.parquet")
+    least = scorer.made["seconds"] + scores.made["seconds"]
+    assert least <= float(costs["des50"]) < least + 1
+    assert float(costs["random50"]) < min(1, least)
+    (des,) = (finished / "coresets").glob("des*.parquet")
+    assert Lineage(Workspace(finished)).seconds(des) == pytest.approx(float(costs["des50"]))
+    shutil.rmtree(finished / "scorers")
+    assert Lineage(Workspace(finished)).seconds(des) is None  # a part would pass for the whole
+    assert Lineage(Workspace(finished)).seconds(des.with_name("gone.parquet")) is None
 
 
 def test_results_of_another_protocol_are_not_taken_for_ours(finished, refused, tmp_path):

@@ -245,8 +245,8 @@ def costs(findings: Findings) -> Table:
     joules = any(cost.joules is not None for cost in finished)
     dynamic = any(cost.flops_share is not None for cost in finished)
     names = ["patches", *["visited"] * visited, "MB", "steps", "seconds", *["kJ"] * joules]
-    distilled = any(cost.set_s is not None for cost in finished)
-    names += ["FLOPs", "ms"] * dynamic + ["set, s"] * distilled
+    sets = any(cost.set_s is not None for cost in finished)
+    names += ["FLOPs", "ms"] * dynamic + ["set, s"] * sets
     blocks = []
     for title, rows in words.groups(findings):
         lines: list[Line] = []
@@ -263,7 +263,7 @@ def costs(findings: Findings) -> Table:
                 share, seconds = cost.flops_share, cost.restore_s
                 texts.append(NONE if share is None else f"{100 * share:.1f}%")
                 texts.append(NONE if seconds is None else f"{1000 * seconds:,.0f}")
-            if distilled:
+            if sets:
                 texts.append(NONE if cost.set_s is None else f"{cost.set_s:,.0f}")
             lines.append((Cell(words.own_name(row, findings)), *map(Cell, texts)))
         if lines:
@@ -273,7 +273,12 @@ def costs(findings: Findings) -> Table:
         + ("; visited: those of them that were drawn at least once" if visited else "")
         + "; MB: their uint8 pixels of HR and LR, overlaps counted once; seconds: of training"
         + ("; kJ: as the processor or its driver counts" if joules else "")
-        + ("; set: seconds to synthesise it, once for all seeds" if distilled else "")
+        + (
+            "; set: seconds to choose or to synthesise it, with the scoring model, scores, "
+            "features or generator, which other rows and seeds may share"
+            if sets
+            else ""
+        )
         + (
             "; FLOPs: of the largest subnet's on the same tiles; ms: to restore an image"
             if dynamic
