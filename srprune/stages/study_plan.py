@@ -113,15 +113,21 @@ def begin(plan: Plan, workspace: Workspace, *, edited: bool = False) -> Edits:
     """
     now = Ledger.of(plan.study, plan.cells)
     with in_turn(plan.folder):
-        if not edited:
+        if edited:
+            _void(plan, workspace)
+        else:
             check_unedited(plan, workspace)
         before = Ledger.read(plan.folder)
-        for name in {*void_cells(plan, workspace).values()} & {cell.name for cell in plan.cells}:
-            run = workspace.run(name)
-            if record := Record.read(run):  # until it was made again, or found to be the same
-                replace(record, state="stopped", reason="").write(run)
         now.write(plan.folder)
     return before.edits(now) if before else Edits((), (), ())
+
+
+def _void(plan: Plan, workspace: Workspace) -> None:
+    """Count runs of before an edit as stopped, until they are made again or found the same."""
+    for name in {*void_cells(plan, workspace).values()} & {cell.name for cell in plan.cells}:
+        run = workspace.run(name)
+        if record := Record.read(run):
+            replace(record, state="stopped", reason="").write(run)
 
 
 def check_unedited(plan: Plan, workspace: Workspace) -> None:

@@ -9,21 +9,22 @@ from functools import partial
 from srprune.core.artifact import canonical
 from srprune.core.config import StageConfig, TrainConfig
 from srprune.core.configs import find_config
-from srprune.core.errors import ArtifactMismatch, InputError, LeakError
+from srprune.core.errors import InputError, LeakError
 from srprune.core.lock import in_turn
-from srprune.core.patches import ALIGNMENT, PatchIndex
+from srprune.core.patches import PatchIndex
 from srprune.core.yaml_file import load
 from srprune.images.benchmarks import Benchmark
-from srprune.images.decode import decode, naming, read_shape
 from srprune.scoring import RECONSTRUCTION
 from srprune.selection.rule import portion
 from srprune.stages.distill.road import distil
 from srprune.stages.evaluate import BICUBIC, evaluate_model, open_candidate
-from srprune.stages.extract import ImageSource, check_kept, extract, stored
+from srprune.stages.extract import ImageSource, check_kept, extract
 from srprune.stages.job import check_crops
+from srprune.stages.leak import shared_with
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
+from srprune.stages.remake import made
 from srprune.stages.score import Options, score
 from srprune.stages.study_plan import roads_of
 from srprune.stages.study_setting import Setting, fit_or_remake
@@ -108,26 +109,16 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
 def _check_leak(index: PatchIndex, benchmarks: Sequence[Benchmark]) -> None:
     """Refuse, before anything is trained, to measure on a training image.
 
-    Only images of a size that the pool has are decoded.
-
     Raises:
         LeakError: an image of a benchmark has the pixels of one of the pool.
     """
-    shapes = {(image.height, image.width) for image in index.images}
     for benchmark in benchmarks:
-        for name in benchmark.images:
-            path = benchmark.folder / name
-            with naming(path):
-                height, width = (side - side % ALIGNMENT for side in read_shape(path))
-                if (height, width) not in shapes:
-                    continue
-                _, content = stored(decode(path))
-            if content in index.contents:
-                raise LeakError(
-                    f"{name} of {benchmark.title} is also a training image "
-                    f"({index.contents[content]}, the same pixels). Choose other benchmarks "
-                    "(evaluate.benchmarks), or train without it (images)."
-                )
+        if shared := shared_with(benchmark, index.images):
+            name, path = next(iter(shared.items()))
+            raise LeakError(
+                f"{name} of {benchmark.title} is also a training image ({path}, the same pixels). "
+                "Choose other benchmarks (evaluate.benchmarks), or train without it (images)."
+            )
 
 
 def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:
@@ -159,10 +150,5 @@ def _score(table: ScoreConfig, name: str, scale: int, setting: Setting) -> None:
         tell=setting.tell,
         progress=setting.heeding,
     )
-    try:
-        made, _ = make()
-    except ArtifactMismatch:
-        if not setting.edited:
-            raise
-        made, _ = make(restart=True)
-    setting.tell(f"scores {made}")
+    table_name, _ = made(make, partial(make, restart=True), edited=setting.edited)
+    setting.tell(f"scores {table_name}")

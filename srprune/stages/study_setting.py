@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
-from srprune.core.errors import ArtifactMismatch
+from srprune.core.artifact import Header
 from srprune.core.progress import Progress, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.images.benchmarks import Benchmark
 from srprune.models.device import pick_device
 from srprune.stages.fit import fit
 from srprune.stages.job import Job
+from srprune.stages.remake import made
 from srprune.training.loop import Validate
 
 Tell = Callable[[str], None]
@@ -69,10 +70,9 @@ def fit_or_remake(job: Job, validate: Validate | None, setting: Setting) -> None
         stopping=setting.stopping,
         progress=setting.progress,
     )
-    try:
-        run(resume=True)
-    except ArtifactMismatch:
-        if not setting.edited:
-            raise
+
+    def again() -> Header:
         setting.tell(f"{job.folder.name} was made from other inputs and is made again")
-        run(restart=True)
+        return run(restart=True)
+
+    made(partial(run, resume=True), again, edited=setting.edited)

@@ -17,14 +17,15 @@ from srprune.core.workspace import Workspace
 from srprune.evaluation.protocol import check_size
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import Benchmark, find_benchmark
-from srprune.images.decode import decode, naming, read_shape
+from srprune.images.decode import naming, read_shape
 from srprune.models.build import load_weights, outline
 from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
 from srprune.reporting.curves import write_curves
 from srprune.stages.evaluate import files_of
-from srprune.stages.extract import read_index, stored
+from srprune.stages.extract import read_index
 from srprune.stages.job import Job, check_batch, check_crops
+from srprune.stages.leak import shared_with
 from srprune.stages.pool import open_pool
 from srprune.stages.preview import write_preview
 from srprune.stages.restorers import initial_weights
@@ -142,15 +143,8 @@ def shared_images(job: Job, roots: list[Path]) -> list[str]:
         return []
     benchmark = find_benchmark(job.config.validation.benchmark, roots)
     index = job.pool.index
-    contents = {index.images[i].content for i in np.unique(index.image_N[job.reachable_ids])}
-    shared = []
-    for name in benchmark.images:
-        path = benchmark.folder / name
-        with naming(path):
-            pixels = decode(path)
-        if stored(pixels)[1] in contents:
-            shared.append(name)
-    return shared
+    images = [index.images[i] for i in np.unique(index.image_N[job.reachable_ids])]
+    return list(shared_with(benchmark, images))
 
 
 def curves(job: Job) -> Path | None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
 
 import torch
 
-from srprune.core.errors import ArtifactMismatch
 from srprune.core.progress import Progress, duration, heeding, silent
 from srprune.core.workspace import Workspace
 from srprune.distill.generator import FILE, read_generator_header
@@ -19,8 +17,7 @@ from srprune.stages.distill.finetune_plan import plan_finetune
 from srprune.stages.distill.road_plan import Road
 from srprune.stages.distill.select import select
 from srprune.stages.distill.synthesise import synthesise
-
-T = TypeVar("T")
+from srprune.stages.remake import made
 
 
 def distil(
@@ -52,7 +49,7 @@ def distil(
     """
     distill, heed = road.distill, heeding(stopping, progress)
     choosing = partial(select, workspace, distill.select, progress=heed)
-    selection = _made(choosing, edited, partial(choosing, restart=True))
+    selection = made(choosing, partial(choosing, restart=True), edited=edited)
     tell(f"{len(selection.coreset):,} windows of {selection.num_patches:,}: {selection.name}")
     groups = categorise(
         workspace,
@@ -64,7 +61,7 @@ def distil(
     tell(f"{distill.categorise.categories} categories: {groups.name}")
     job = plan_finetune(workspace, road.finetune, name=name, groups=groups.name)
     training = partial(finetune, job, device=device, stopping=stopping, progress=progress)
-    _made(partial(training, resume=True), edited, partial(training, restart=True))
+    made(partial(training, resume=True), partial(training, restart=True), edited=edited)
     tell(f"generator {name}: {job.plan.steps:,} steps")
     sampling = partial(
         synthesise,
@@ -76,23 +73,13 @@ def distil(
         stopping=stopping,
         progress=progress,
     )
-    made = _made(sampling, edited, partial(sampling, restart=True))
-    copies, seconds = len(made.near_copies), seconds_of(workspace, name)
+    synthesised = made(sampling, partial(sampling, restart=True), edited=edited)
+    copies, seconds = len(synthesised.near_copies), seconds_of(workspace, name)
     tell(
-        f"synthesised set {name}: {len(made):,} images, {copies} of them near-copies; with its "
-        f"generator made in {duration(seconds)}"
+        f"synthesised set {name}: {len(synthesised):,} images, {copies} of them near-copies; with "
+        f"its generator made in {duration(seconds)}"
     )
-    return made
-
-
-def _made(make: Callable[[], T], edited: bool, make_again: Callable[[], T]) -> T:
-    """What a step makes or finds; with ``edited``, what was made otherwise is made again."""
-    try:
-        return make()
-    except ArtifactMismatch:
-        if not edited:
-            raise
-        return make_again()
+    return synthesised
 
 
 def seconds_of(workspace: Workspace, name: str) -> float:
