@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 
 from srprune.core.artifact import Header, read_header
 from srprune.core.errors import UserError
+from srprune.core.patches import PatchIndex
 from srprune.core.weights import read_weights_header
 from srprune.core.workspace import Workspace
+from srprune.stages.extract import read_index
 from srprune.stages.restorers import WEIGHTS
 
 POOL = "patches"  # which the full set needs, too
 
 
 class Lineage:
-    """Finds the artifacts of a workspace that a core-set comes from."""
+    """Finds what the core-sets of a workspace come from; each artifact is read once."""
 
     def __init__(self, workspace: Workspace) -> None:
         """Look when asked."""
         self._workspace = workspace
 
-    def seconds(self, coreset: Path) -> float | None:
+    @cached_property
+    def index(self) -> PatchIndex:
+        """The patches, from which all comes."""
+        return read_index(self._workspace)
+
+    def seconds(self, coreset: Header) -> float | None:
         """Seconds of choosing a core-set: its scoring models, scores and features with it.
 
-        None where there is no such core-set, or where one of these is not in the workspace any
-        more: a part would pass for the whole.
+        None where one of these is not in the workspace any more: a part would pass for the whole.
         """
-        try:
-            ahead = [read_header(coreset)]
-        except UserError:
-            return None
+        ahead = [coreset]
         total = 0.0
         seen: set[str] = set()
         while ahead:

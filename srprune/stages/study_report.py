@@ -18,7 +18,6 @@ from srprune.reporting.paper import paper_value
 from srprune.reporting.study.report import StudyReport, write_study_report
 from srprune.selection import RULES
 from srprune.stages.evaluate import BICUBIC, files_of
-from srprune.stages.extract import read_index
 from srprune.stages.lineage import Lineage
 from srprune.stages.logs import column, lost
 from srprune.stages.restorers import WEIGHTS
@@ -98,7 +97,7 @@ def findings(
         compare=study.compare,
         margin_db=study.margin_db,
     )
-    index = read_index(workspace)
+    index = lineage.index
     told = zip(plan.cells, observations, strict=True)
     runs = {cell.name: Record.read(workspace.run(cell.name)) for cell in plan.cells}
     records = [record for record in runs.values() if record]
@@ -239,16 +238,17 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables, lineage: Lineage
             f"the measurements of {cell.name} are of other weights than those in {run}. Run "
             "'srprune study' again, which measures anew."
         )
-    index = read_index(workspace)
-    patches = index.fingerprint
+    choosing_s, patches = None, lineage.index.fingerprint
     coreset = workspace.coreset(header.params["train_set"])
     if "coreset" in header.parents and coreset.exists():
-        there = read_header(coreset).fingerprint
-        if header.parents["coreset"] != there:
+        there = read_header(coreset)
+        if header.parents["coreset"] != there.fingerprint:
             raise ArtifactMismatch(
                 f"{run} was trained on core-set {header.parents['coreset'][:8]}, but {coreset} is "
-                f"{there[:8]} now. Run 'srprune study' with --edited, which trains it again."
+                f"{there.fingerprint[:8]} now. Run 'srprune study' with --edited, which trains it "
+                "again."
             )
+        choosing_s = lineage.seconds(there)
     if header.parents["patches"] != patches:
         raise ArtifactMismatch(
             f"{run} was trained on patch index {header.parents['patches'][:8]}, but the workspace "
@@ -261,10 +261,10 @@ def _observe(cell: Cell, workspace: Workspace, tables: _Tables, lineage: Lineage
         cost=cost_of(
             cell,
             record,
-            num_patches=len(index),
+            num_patches=len(lineage.index),
             adaptive=column(run / "adaptive.csv", "visited"),
             results=tables.path(cell.measured_as),
-            choosing_s=lineage.seconds(coreset),
+            choosing_s=choosing_s,
         ),
         curve=tuple(column(run / "validation.csv", "psnr_y")),
         diverged=lost(run, cell.config, record.steps),

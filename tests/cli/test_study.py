@@ -334,10 +334,10 @@ def test_the_cost_of_choosing_stands_beside_that_of_training(finished, cli):
     assert least <= float(costs["des50"]) < least + 1
     assert float(costs["random50"]) < min(1, least)
     (des,) = (finished / "coresets").glob("des*.parquet")
-    assert Lineage(Workspace(finished)).seconds(des) == pytest.approx(float(costs["des50"]))
+    chosen = read_header(des)
+    assert Lineage(Workspace(finished)).seconds(chosen) == pytest.approx(float(costs["des50"]))
     shutil.rmtree(finished / "scorers")
-    assert Lineage(Workspace(finished)).seconds(des) is None  # a part would pass for the whole
-    assert Lineage(Workspace(finished)).seconds(des.with_name("gone.parquet")) is None
+    assert Lineage(Workspace(finished)).seconds(chosen) is None  # a part would pass for the whole
 
 
 def test_results_of_another_protocol_are_not_taken_for_ours(finished, refused, tmp_path):

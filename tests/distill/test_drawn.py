@@ -32,16 +32,16 @@ CPU = torch.device("cpu")
 EACH = 4
 
 
+def draw(workspace: Workspace) -> None:
+    """Synthesise the set ``few``."""
+    some = SynthesiseConfig(per_category=EACH, sampling_steps=2)
+    synthesise(workspace, "dit", some, name="few", device=CPU)
+
+
 @pytest.fixture(scope="module")
 def workspace_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = make_workspace(tmp_path_factory.mktemp("made"))
-    synthesise(
-        workspace,
-        "dit",
-        SynthesiseConfig(per_category=EACH, sampling_steps=2),
-        name="few",
-        device=CPU,
-    )
+    draw(workspace)
     return workspace.root
 
 
@@ -145,13 +145,7 @@ def test_a_set_without_its_cache_is_mended_by_its_own_command(
     images = {path: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
     with pytest.raises(MissingArtifact, match=r"damaged\. Give the command that synthesised the"):
         plan_training(config(workspace, 6), workspace, stem="tiny")
-    synthesise(
-        workspace,
-        "dit",
-        SynthesiseConfig(per_category=EACH, sampling_steps=2),
-        name="few",
-        device=CPU,
-    )
+    draw(workspace)
     assert images == {path: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
     plan_training(config(workspace, 6), workspace, stem="tiny")
 
