@@ -28,6 +28,11 @@ class Stopwatch:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     tick: float = field(default_factory=time.perf_counter)
 
+    @property
+    def seconds(self) -> float:
+        """Since the start."""
+        return time.perf_counter() - self.tick
+
     def made(self) -> dict[str, Any]:
         """Versions, command line, start (UTC, ISO 8601) and duration in seconds."""
         versions = {name: version(name) for name in _PACKAGES}
@@ -41,5 +46,5 @@ class Stopwatch:
             "versions": versions,
             "command": " ".join(["srprune", *sys.argv[1:]]),
             "started": self.started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - self.tick, 3),
+            "seconds": round(self.seconds, 3),
         }

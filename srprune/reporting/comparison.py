@@ -4,11 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from srprune.core.errors import InputError
 from srprune.core.estimate import Estimate, estimate
 from srprune.core.names import unknown
 from srprune.core.results import METRICS, EvalRow, benchmark_means, check_one_protocol
+
+
+@dataclass(frozen=True)
+class RunCost:
+    """What a run took.
+
+    Attributes:
+        num_bytes: of uint8 pixels, HR and LR, overlaps counted once.
+        seconds: of training, over all attempts.
+        set_s: seconds to choose or to synthesise what it trains on, with all that this is made
+            from, which other runs may share; None for the full set, and where it is not known.
+    """
+
+    num_bytes: float
+    seconds: float
+    set_s: float | None
 
 
 @dataclass(frozen=True)
@@ -21,6 +38,7 @@ class RunResult:
         num_patches: patches kept.
         steps: optimizer updates.
         rows: of one model, both metrics of every image.
+        cost: None where there was no training.
     """
 
     arm: str
@@ -28,6 +46,7 @@ class RunResult:
     num_patches: int
     steps: int
     rows: tuple[EvalRow, ...]
+    cost: RunCost | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of a comparison; ``cells`` holds one by benchmark."""
+    """One row of a comparison; ``cells`` holds one by benchmark, ``cost`` is a seed's mean."""
 
     name: str
     trained: bool
@@ -56,6 +75,7 @@ class Arm:
     steps: int
     num_seeds: int
     cells: Mapping[str, Cell]
+    cost: RunCost | None
 
 
 @dataclass(frozen=True)
@@ -108,9 +128,22 @@ def comparison(runs: Sequence[RunResult], baseline: str) -> Comparison:
         first = next(iter(by_seed.values()))
         cells = _cells(by_seed, base, num_images)
         trained = -1 not in by_seed
-        arms.append(Arm(name, trained, first.num_patches, first.steps, len(by_seed), cells))
+        cost = _mean_cost([run.cost for run in by_seed.values() if run.cost])
+        arms.append(Arm(name, trained, first.num_patches, first.steps, len(by_seed), cells, cost))
     models = {row.model: None for row in rows if row.seed >= 0} or {rows[0].model: None}
     return Comparison(rows[0].protocol, scales[0], tuple(models), baseline, num_images, tuple(arms))
+
+
+def _mean_cost(costs: Sequence[RunCost]) -> RunCost | None:
+    """A seed's mean; None of none."""
+    if not costs:
+        return None
+    sets = [cost.set_s for cost in costs if cost.set_s is not None]
+    return RunCost(
+        fmean(cost.num_bytes for cost in costs),
+        fmean(cost.seconds for cost in costs),
+        fmean(sets) if len(sets) == len(costs) else None,
+    )
 
 
 def _cells(

@@ -19,18 +19,7 @@ from srprune.core.errors import InputError
 from srprune.core.estimate import Estimate
 from srprune.core.results import METRICS, EvalRow, benchmark_means, check_one_protocol
 from srprune.images.benchmarks import title_of
-from srprune.reporting.comparison import Arm, Comparison, RunResult, comparison
-
-__all__ = [
-    "Comparison",
-    "RunResult",
-    "comparison",
-    "comparison_markdown",
-    "comparison_text",
-    "csv_text",
-    "evaluation_table",
-    "json_text",
-]
+from srprune.reporting.comparison import Arm, Comparison
 
 ANECDOTE = "one seed is an anecdote: differences below about 0.05 dB mean nothing"
 
@@ -116,6 +105,8 @@ def comparison_text(table: Comparison) -> str:
         lines = [head, *([*_facts(arm), *_figures(arm, benchmark)] for arm in table.arms)]
         title = f"{title_of(benchmark)} ({num_images} image{'s' if num_images > 1 else ''})"
         blocks.append("\n".join([title, *align(lines, "<>>><<<")]))
+    if costs := _costs(table):
+        blocks.append("\n".join(["Cost", *align(costs, "<>>>")]))
     return "\n\n".join([*blocks, "\n".join(_notes(table))])
 
 
@@ -132,10 +123,31 @@ def comparison_markdown(table: Comparison) -> str:
             mean, *spread = psnr.split(" ", 1)
             psnr = " ".join([f"**{mean}**" if mean == best else mean, *spread])
             line += [f"{psnr} / {ssim}", delta]
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    lines = ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]
+    costs = _costs(table)
+    parts = [*_pipes([head, *body]), "", *([*_pipes(costs), ""] if costs else [])]
     notes = [f"- {note}" for note in _notes(table)]
-    return "\n".join([_stamp(table), "", *lines, "", *notes]).replace(" +- ", " \u00b1 ") + "\n"
+    return "\n".join([_stamp(table), "", *parts, *notes]).replace(" +- ", " \u00b1 ") + "\n"
+
+
+def _pipes(lines: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table; the first line is its head, the first column stands left."""
+    rule = ["---", *["---:"] * (len(lines[0]) - 1)]
+    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
+
+
+def _costs(table: Comparison) -> list[list[str]]:
+    """What each arm took, the head first; empty where nothing is known."""
+    lines = [
+        [
+            arm.name,
+            f"{cost.num_bytes / 1e6:,.1f}",
+            "-" if cost.set_s is None else f"{cost.set_s:,.0f}",
+            f"{cost.seconds:,.0f}",
+        ]
+        for arm in table.arms
+        if (cost := arm.cost)
+    ]
+    return [["arm", "MB", "set, s", "training, s"], *lines] if lines else []
 
 
 def _stamp(table: Comparison) -> str:
@@ -183,6 +195,12 @@ def _notes(table: Comparison) -> list[str]:
         pairs = f"{delta.n if delta else 0} of {arm.num_seeds}"
         if arm.name != table.baseline and (delta is None or delta.n < arm.num_seeds):
             notes.append(f"{arm.name}: {pairs} seeds in common with {table.baseline}.")
+    if any(arm.cost for arm in trained):
+        notes.append(
+            "A seed costs: MB of uint8 pixels, HR and LR, overlaps counted once; set: seconds to "
+            "choose or to synthesise it, with the scoring model, scores or generator, which other "
+            "arms and seeds share; seconds of training."
+        )
     if len({arm.steps for arm in trained}) > 1:
         notes.append("Steps differ: a difference then measures the training as well as the data.")
     return notes

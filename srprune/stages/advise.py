@@ -197,7 +197,7 @@ class _Runner:
 
     def _measured(self, job: Job, candidate: Candidate, about: str) -> Measured:
         """Train and measure; a run that loses its way is a result, too."""
-        watch, diverged, images, spent = Stopwatch(), "", {}, job.spent_s()
+        watch, diverged, images, spent = Stopwatch(), "", {}, job.spent_s() or 0.0
 
         def progress(label: str, done: int, total: int, note: str = "") -> None:
             self.progress("advise", self.steps + done, self.search.num_steps, f"{about}, {note}")
@@ -214,9 +214,9 @@ class _Runner:
                 candidate.name, network.to(self.device), domain, header.fingerprint
             )
             images = measure(restorer, self.pool, self.search.held, self.device)
-            seconds = float(header.made["seconds"]) + float(trained.made()["seconds"])
+            seconds = float(header.made["seconds"]) + trained.seconds
         except Diverged as error:
-            diverged, seconds = str(error), float(watch.made()["seconds"])
+            diverged, seconds = str(error), spent + watch.seconds
         except Stopped as error:
             raise Stopped(
                 f"stopped in {about}; the checkpoint is saved. Give the same command again to go "
@@ -230,7 +230,7 @@ class _Runner:
             job.num_bytes,
             images,
             diverged,
-            spent + seconds,
+            round(seconds, 3),
         )
 
     def _job(self, candidate: Candidate, steps: int, seed: int) -> Job:

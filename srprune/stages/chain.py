@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from srprune.core.artifact import read_header
 from srprune.core.config import PruningConfig, RunConfig, StageConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError
@@ -17,12 +18,12 @@ from srprune.core.yaml_file import load
 from srprune.images.grid import check_grid
 from srprune.models.build import outline
 from srprune.models.device import pick_device
-from srprune.reporting.comparison import RunResult
+from srprune.reporting.comparison import RunCost, RunResult
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
 from srprune.selection.rank_window import window
 from srprune.stages.coresets import read_scores
-from srprune.stages.distill.road import distil
+from srprune.stages.distill.road import distil, seconds_of
 from srprune.stages.distill.road_plan import Road, check_roads, read_road
 from srprune.stages.evaluate import (
     BICUBIC,
@@ -30,9 +31,10 @@ from srprune.stages.evaluate import (
     find_benchmarks,
     open_candidate,
 )
-from srprune.stages.extract import ImageSource, check_kept, extract, read_index
+from srprune.stages.extract import ImageSource, check_kept, extract
 from srprune.stages.fit import fit
-from srprune.stages.job import check_crops
+from srprune.stages.job import Job, check_crops
+from srprune.stages.lineage import Lineage
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
 from srprune.stages.report import Report, write_report
 from srprune.stages.score import score
@@ -193,7 +195,7 @@ def run_chain(
             progress=progress,
         )
 
-    results: list[RunResult] = []
+    lineage, results = Lineage(workspace), list[RunResult]()
     protocol = run.evaluate.protocol
     bicubic = evaluate_model(
         open_candidate(BICUBIC, workspace, run.scale, where),
@@ -206,7 +208,7 @@ def run_chain(
     results.append(RunResult(BICUBIC, -1, 0, 0, bicubic.rows))
     for arm, seed, config in resolved.train:
         job = plan_training(config, workspace, stem=resolved.stem, progress=heed)
-        fit(
+        header = fit(
             job,
             device=where,
             resume=True,
@@ -218,11 +220,12 @@ def run_chain(
         table = evaluate_model(
             candidate, benchmarks, workspace, protocol=protocol, device=where, progress=heed
         )
-        results.append(RunResult(arm, seed, len(job.patch_ids), job.plan.steps, table.rows))
+        cost = RunCost(job.num_bytes, header.made["seconds"], _set_seconds(job, lineage))
+        results.append(RunResult(arm, seed, len(job.patch_ids), job.plan.steps, table.rows, cost))
         tell(f"{arm}, seed {seed}: {len(job.patch_ids):,} patches, {job.plan.steps:,} steps")
     return write_report(
         workspace,
-        read_index(workspace),
+        lineage.index,
         results,
         baseline=next(iter(run.arms)),
         scores={
@@ -231,3 +234,12 @@ def run_chain(
         },
         arms=run.arms,
     )
+
+
+def _set_seconds(job: Job, lineage: Lineage) -> float | None:
+    """Seconds of choosing or synthesising what a job trains on; None for the full set."""
+    if "distilled" in job.parents:
+        return seconds_of(lineage.workspace, str(job.config.pruning.args["set"]))
+    if "coreset" in job.parents:
+        return lineage.seconds(read_header(lineage.workspace.coreset(job.train_set)))
+    return None

@@ -87,7 +87,8 @@ def fit(
         check_batch(job, world)
         check_crops(config, job.pool.index.size, world)
         torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-        goes_on = not restart and job.checkpoints.load() is not None
+        spent_s = None if restart else job.spent_s()
+        goes_on = spent_s is not None
         with memory_errors(OUT_OF_MEMORY):
             network, domain, start = initial(job, device)
         world.wait()
@@ -120,7 +121,11 @@ def fit(
                 trained,
                 parents=job.parents,
                 params={**job.params, **more},
-                made={**watch.made(), **made},
+                made={
+                    **watch.made(),
+                    "seconds": round((spent_s or 0.0) + watch.seconds, 3),
+                    **made,
+                },
                 info={
                     "training_images": job.contents,
                     **({"visited_patches": active.num_visited} if active else {}),

@@ -138,15 +138,15 @@ class Job:
     def _identity(self) -> dict[str, Any]:
         return {**self.params, "parents": dict(self.parents)}
 
-    def spent_s(self) -> float:
-        """Seconds of training behind its last checkpoint, over all attempts; 0 without one.
+    def spent_s(self) -> float | None:
+        """Seconds of training behind its last checkpoint, over all attempts; None without one.
 
         Raises:
             ArtifactError: its checkpoints are damaged.
             ArtifactMismatch: they are of another run.
         """
         state = self.checkpoints.load()
-        return float(state.get("seconds", 0.0)) if state else 0.0
+        return float(state.get("seconds", 0.0)) if state else None
 
     def finished(self) -> Header | None:
         """Header of the weights, if this very run is finished.

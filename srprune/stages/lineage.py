@@ -17,16 +17,20 @@ POOL = "patches"  # which the full set needs, too
 
 
 class Lineage:
-    """Finds what the core-sets of a workspace come from; each artifact is read once."""
+    """Finds what the core-sets of a workspace come from; each artifact is read once.
+
+    Attributes:
+        workspace: that holds them.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         """Look when asked."""
-        self._workspace = workspace
+        self.workspace = workspace
 
     @cached_property
     def index(self) -> PatchIndex:
         """The patches, from which all comes."""
-        return read_index(self._workspace)
+        return read_index(self.workspace)
 
     def seconds(self, coreset: Header) -> float | None:
         """Seconds of choosing a core-set: its scoring models, scores and features with it.
@@ -51,7 +55,7 @@ class Lineage:
     @cached_property
     def _headers(self) -> dict[str, Header]:
         """Of scoring models, scores and features, by fingerprint; damaged ones are passed over."""
-        place = self._workspace
+        place = self.workspace
         tables = [*place.score_tables(), *place.feature_tables()]
         weights = [folder / WEIGHTS for folder in [*place.scorers(), *place.runs()]]
         found: dict[str, Header] = {}

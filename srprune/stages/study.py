@@ -145,7 +145,7 @@ def _record_there(cell: Cell, job: Job, setting: Setting) -> Record | None:
     """
     record = Record.read(job.folder)
     try:
-        header, spent = job.finished(), job.spent_s()
+        header, spent = job.finished(), job.spent_s() or 0.0
         if record and record.state == "diverged" and record.parents not in (None, job.parents):
             raise ArtifactMismatch(
                 f"{job.folder} is a run that diverged, of other inputs than those of now. Pass "

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from srprune.core.artifact import Header
 from srprune.core.errors import InputError, UnknownName
 from srprune.core.estimate import estimate
 from srprune.core.results import EvalRow
+from srprune.reporting.comparison import RunCost, RunResult, comparison
 from srprune.reporting.tables import (
-    RunResult,
-    comparison,
+    comparison_facts,
     comparison_markdown,
     comparison_text,
     csv_text,
@@ -274,6 +275,45 @@ def test_comparison_markdown_exactly() -> None:
         "differences below about 0.05 dB mean nothing.\n"
         "- Steps differ: a difference then measures the training as well as the data.\n"
     )
+
+
+def test_what_an_arm_took_stands_below() -> None:
+    costs = {
+        ("full", 0): RunCost(2_000_000, 10, None),
+        ("full", 1): RunCost(2_000_000, 13, None),
+        ("des50", 0): RunCost(1_000_000, 9, 224.4),
+        ("made", 0): RunCost(1_200_000, 8, 1800),
+    }
+    runs = [make_run("bicubic", -1, 30.0)]
+    runs += [replace(make_run(arm, seed, 31.0), cost=cost) for (arm, seed), cost in costs.items()]
+    table = comparison(runs, "full")
+    assert (
+        "\n\nCost\n"
+        "arm     MB  set, s  training, s\n"
+        "full   2.0       -           12\n"
+        "des50  1.0     224            9\n"
+        "made   1.2   1,800            8\n\n"
+    ) in comparison_text(table)
+    markdown = comparison_markdown(table)
+    assert (
+        "\n\n| arm | MB | set, s | training, s |\n"
+        "| --- | ---: | ---: | ---: |\n"
+        "| full | 2.0 | - | 12 |\n"
+        "| des50 | 1.0 | 224 | 9 |\n"
+        "| made | 1.2 | 1,800 | 8 |\n\n"
+    ) in markdown
+    assert "seconds of training" in markdown
+    assert comparison_facts(table)["arms"][1]["cost"] == {
+        "num_bytes": 2e6, "seconds": 11.5, "set_s": None,
+    }  # fmt: skip
+
+
+def test_seconds_of_choosing_stand_only_where_all_seeds_have_them() -> None:
+    runs = [make_run("full", seed, 31.0) for seed in (0, 1)]
+    known, unknown = RunCost(1e6, 9, 5.0), RunCost(1e6, 9, None)
+    runs = [replace(run, cost=cost) for run, cost in zip(runs, (known, unknown), strict=True)]
+    (arm,) = comparison(runs, "full").arms
+    assert arm.cost == unknown
 
 
 def test_markdown_has_two_columns_a_benchmark() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ torch = pytest.importorskip("torch")
 from srprune.core import errors  # noqa: E402
 from srprune.core.config import BudgetConfig, ExtractConfig, TrainConfig  # noqa: E402
 from srprune.core.errors import ArtifactMismatch, InputError  # noqa: E402
+from srprune.core.provenance import Stopwatch  # noqa: E402
 from srprune.core.workspace import Workspace  # noqa: E402
 from srprune.core.yaml_file import load  # noqa: E402
 from srprune.models import MODELS  # noqa: E402
@@ -180,6 +182,20 @@ def test_resumed_run_ends_bit_for_bit_as_an_uninterrupted_one(plan: Plan, step: 
     assert equal(tensors(plan()), expected)
     assert again.fingerprint == header.fingerprint
     assert files(plan()) == ["config.yaml", "log.csv", "tensorboard", "weights.safetensors"]
+
+
+def test_a_resumed_run_counts_the_seconds_of_all_attempts(plan: Plan) -> None:
+    def slowly(label: str, done: int, total: int, note: str = "") -> None:
+        time.sleep(0.5)
+        stop_at(3)(label, done, total)
+
+    with pytest.raises(Stopped):
+        fit(plan(), device=CPU, progress=slowly)
+    spent = plan().spent_s()
+    assert spent is not None and spent > 0.5
+    last = Stopwatch()
+    header = fit(plan(), device=CPU, resume=True)
+    assert spent < header.made["seconds"] < spent + last.seconds
 
 
 def test_interrupted_run_of_another_config_is_not_resumed(plan: Plan) -> None:

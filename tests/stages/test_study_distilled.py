@@ -17,6 +17,7 @@ from srprune.core.workspace import Workspace
 from srprune.distill.provenance import DistilledSet
 from srprune.reporting.study.tables import costs
 from srprune.stages.chain import resolve, run_chain
+from srprune.stages.distill.road import seconds_of
 from srprune.stages.evaluate import find_benchmarks
 from srprune.stages.extract import read_index
 from srprune.stages.study import run_cells
@@ -251,4 +252,9 @@ def test_a_run_makes_its_set_and_compares(images: Path, held: str) -> None:
     assert "; with its generator made in " in line
     first, second = (line.split(", ")[2] for line in told[-2:])
     assert first == second  # as many images as patches
-    assert (workspace.reports / "comparison.md").exists()
+    table = (workspace.reports / "comparison.md").read_text()
+    costs = table[table.index("| arm | MB |") :].splitlines()[2:4]
+    (drawn, made) = ([cell.strip() for cell in row.split("|")[1:-1]] for row in costs)
+    assert (drawn[0], drawn[2]) == ("random", "0")
+    assert (made[0], made[2]) == ("made", f"{seconds_of(workspace, 'made'):,.0f}")
+    assert made[1] != drawn[1] != "0.0"
