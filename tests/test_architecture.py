@@ -18,6 +18,8 @@ from srprune.images.descriptors import FEATURES
 from srprune.models import MODELS
 from srprune.scoring import RECONSTRUCTION, SCORERS
 from srprune.selection import RULES
+from srprune.training import LOSSES
+from srprune.wbsr import ROUTERS
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,7 +37,7 @@ def test_the_contracts_of_the_packages_are_kept():
     assert "0 broken" in done.stdout
 
 
-TABLES = [MODELS, SCORERS, RULES, EXPORTS, DISTILL_FEATURES]
+TABLES = [MODELS, SCORERS, RULES, ROUTERS, LOSSES, EXPORTS, DISTILL_FEATURES]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)

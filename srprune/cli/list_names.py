@@ -31,6 +31,13 @@ def _routers() -> dict[str, str]:
     return explained(ROUTERS)
 
 
+def _losses() -> dict[str, str]:
+    from srprune.core.explained import explained
+    from srprune.training import LOSSES
+
+    return explained(LOSSES)
+
+
 def _exports() -> dict[str, str]:
     from srprune.core.explained import explained
     from srprune.exports import EXPORTS
@@ -73,6 +80,7 @@ LISTS: dict[str, Callable[[], dict[str, str]]] = {
     "scorers": _scorers,
     "rules": _rules,
     "routers": _routers,
+    "losses": _losses,
     "exports": _exports,
     "benchmarks": _benchmarks,
     "datasets": _datasets,
@@ -88,8 +96,8 @@ def list_names(what: str, as_json: bool) -> None:
     """List the names that options and configs take, a line about each.
 
     WHAT is models, scorers (what 'score --method' takes), rules, routers (what decides in a
-    supernet), exports, benchmarks, datasets (what 'download' takes), configs or studies. What is
-    in a workspace is told by 'srprune inspect'.
+    supernet), losses, exports, benchmarks, datasets (what 'download' takes), configs or studies.
+    What is in a workspace is told by 'srprune inspect'.
 
     Of models it tells the facts. Parameters and FLOPs are those at x2, the latter for 1280x720 px
     of SR and two a multiply-add; the receptive field is the side of the square of LR px that

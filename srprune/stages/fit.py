@@ -31,11 +31,12 @@ from srprune.stages.restorers import WEIGHTS
 from srprune.stages.route import write_gradient_router
 from srprune.stages.routers import FOLDER as ROUTERS
 from srprune.stages.training_set import write_active
-from srprune.stages.weighting import MIXTURE, balanced_loss, write_mixture
+from srprune.stages.weighting import MIXTURE, write_mixture
+from srprune.training import LOSSES
 from srprune.training.adaptive import ActiveSet
+from srprune.training.criterion import Given, StatefulCriterion
 from srprune.training.distributed import ALONE, World
 from srprune.training.loop import Validate, train
-from srprune.training.losses import BY_CROP, LOSSES
 from srprune.training.subnets import subnets_of
 
 BEST = "best.safetensors"
@@ -105,9 +106,8 @@ def fit(
                 ids, seed = job.reachable_ids, config.seed
                 write_mixture(job.mixture, config.balance, job.pool, ids, domain, seed)
         world.wait()
-        balanced = None
-        if config.balance:
-            balanced = balanced_loss(job.mixture, config.balance, network).to(device)
+        loss = LOSSES.load(config.loss)(Given(network, config.balance, job.mixture))
+        stateful = loss.of_batch if isinstance(loss.of_batch, StatefulCriterion) else None
         made = {
             "device": str(device),
             "processes": world.size,
@@ -129,7 +129,7 @@ def fit(
                 info={
                     "training_images": job.contents,
                     **({"visited_patches": active.num_visited} if active else {}),
-                    **({"sigma": float(balanced.sigma())} if balanced else {}),
+                    **(stateful.facts() if stateful else {}),
                 },
             )
 
@@ -147,7 +147,7 @@ def fit(
             trained = train(
                 network,
                 batch_at,
-                balanced or LOSSES[config.loss],
+                loss.of_batch,
                 plan=job.plan,
                 config=config,
                 checkpoints=job.checkpoints,
@@ -160,7 +160,7 @@ def fit(
                 keep_best=keep_best,
                 patches_at=patches_at,
                 active=active,
-                by_crop=balanced.by_crop if balanced else BY_CROP[config.loss],
+                by_crop=loss.of_crops,
                 subnets_at=subnets_of(network, config.subnets, config.seed),
                 stopping=stopping,
                 progress=progress,

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from srprune.core.config import BalanceConfig, SamplingConfig, TrainConfig
 from srprune.core.errors import InputError
@@ -24,7 +23,6 @@ from srprune.selection.stratified import CUTS
 from srprune.stages.coresets import write_groups
 from srprune.stages.features import features_of, lr_features_of
 from srprune.stages.training_set import TrainingSet
-from srprune.training.balanced import BalancedLoss
 from srprune.training.mixture import Mixture
 
 MIXTURE = "mixture.json"  # in the folder of a run
@@ -112,18 +110,6 @@ def write_mixture(
     The other arguments and the errors are those of :func:`mixture_of`.
     """
     mixture_of(balance, pool, patch_ids, domain, seed).write(path)
-
-
-def balanced_loss(path: Path, balance: BalanceConfig, network: nn.Module) -> BalancedLoss:
-    """The loss ``bd`` of a run, with the mixture in a file."""
-    return BalancedLoss(
-        Mixture.read(path),
-        sigma=balance.sigma,
-        learn_sigma=balance.learn_sigma,
-        sigma_lr=balance.sigma_lr,
-        penalty=balance.penalty,
-        weights=list(network.parameters()) if balance.penalty else [],
-    )
 
 
 def mixture_of(

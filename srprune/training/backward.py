@@ -16,13 +16,13 @@ from srprune.core.seeding import hashed
 from srprune.models.device import is_out_of_memory, seed_device
 from srprune.models.network import RandomLayer
 from srprune.models.supernet import Subnet, Supernet
+from srprune.training.criterion import Criterion
 from srprune.training.distributed import ALONE, World
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 WARM_UP = 3  # passes before a graph is captured, as torch asks for
 
 Pairs = Iterable[tuple[Any, Any]]  # input and target: tensors, or tuples of them
-Criterion = Callable[[Tensor, Any], Tensor]
 
 
 class Backward:

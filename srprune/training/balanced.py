@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from srprune.training.criterion import Fault, StatefulCriterion
+from srprune.training.criterion import Fault, Given, Loss, StatefulCriterion
 from srprune.training.mixture import Mixture
 
 # A tenth of the standard deviation of 8-bit rounding, 1 / (255 sqrt(12)) = 0.0011. No network
@@ -142,6 +142,10 @@ class BalancedLoss(StatefulCriterion):
             "Lower balance.sigma_lr, or set balance.learn_sigma=false",
         )
 
+    def facts(self) -> dict[str, float]:
+        """Where s has come to."""
+        return {"sigma": float(self.sigma())}
+
     def _variance(self) -> Tensor:
         return (2 * self.log_sigma).exp()
 
@@ -154,6 +158,22 @@ class BalancedLoss(StatefulCriterion):
             return image_BCHW.reshape(1, -1)
         assert image_BCHW.shape[1] == self.dimension, "a mixture of colours, but no RGB"
         return image_BCHW.movedim(1, 0).reshape(self.dimension, -1)
+
+
+def bd(given: Given) -> Loss:
+    """Balanced diversity loss of WBSR: the squared error, away from frequent values."""
+    balance, network = given.balance, given.network
+    assert balance is not None  # the config sees to it
+    weights = list(network.parameters())
+    criterion = BalancedLoss(
+        Mixture.read(given.mixture),
+        sigma=balance.sigma,
+        learn_sigma=balance.learn_sigma,
+        sigma_lr=balance.sigma_lr,
+        penalty=balance.penalty,
+        weights=weights if balance.penalty else [],
+    ).to(weights[0].device)
+    return Loss(criterion, criterion.by_crop)
 
 
 class _LogRatio(torch.autograd.Function):

@@ -1,10 +1,45 @@
-"""A loss that keeps something from step to step: what the training loop does with it."""
+"""Losses as the training loop sees them: what they are made from, and those with a state."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+
+from srprune.core.config import BalanceConfig
+
+Criterion = Callable[[Tensor, Any], Tensor]  # of output and target: a tensor, or a tuple
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the loss of a run may be made from.
+
+    Attributes:
+        network: that is trained, on its device.
+        balance: settings of the loss bd.
+        mixture: file of what that balances by.
+    """
+
+    network: nn.Module
+    balance: BalanceConfig | None
+    mixture: Path
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss: two functions of output and target, both (B, C, H, W).
+
+    Attributes:
+        of_batch: (), with gradients; or a :class:`StatefulCriterion`.
+        of_crops: (B,), each crop alone; their mean is that of the batch.
+    """
+
+    of_batch: Criterion
+    of_crops: Criterion
 
 
 @dataclass(frozen=True)
@@ -35,3 +70,7 @@ class StatefulCriterion(nn.Module):
     def fault(self) -> Fault | None:
         """Why training cannot go on; None: it can. Asked now and then."""
         return None
+
+    def facts(self) -> dict[str, float]:
+        """What the header of the weights tells of it."""
+        return {}

@@ -21,9 +21,9 @@ from srprune.core.progress import Progress, silent
 from srprune.models.device import tf32
 from srprune.models.supernet import Subnet
 from srprune.training.adaptive import ActiveSet
-from srprune.training.backward import Backward, Criterion, Pairs, compile_errors
+from srprune.training.backward import Backward, Pairs, compile_errors
 from srprune.training.checkpoints import Checkpoints
-from srprune.training.criterion import Fault, StatefulCriterion
+from srprune.training.criterion import Criterion, Fault, StatefulCriterion
 from srprune.training.distributed import ALONE, World
 from srprune.training.ema import MovingAverage
 from srprune.training.log import Log

@@ -15,6 +15,7 @@ from srprune.exports import EXPORTS
 from srprune.models import MODELS
 from srprune.scoring import SCORERS
 from srprune.selection import RULES
+from srprune.training import LOSSES
 from srprune.wbsr import ROUTERS
 
 
@@ -73,7 +74,7 @@ def test_list_models_tells_their_facts(cli):
 
 
 @pytest.mark.parametrize(
-    "table", [MODELS, SCORERS, RULES, ROUTERS, EXPORTS], ids=lambda table: table.kind
+    "table", [MODELS, SCORERS, RULES, ROUTERS, LOSSES, EXPORTS], ids=lambda table: table.kind
 )
 def test_the_line_is_the_docstring_of_what_the_name_stands_for(table: Table):
     for name, line in explained(table).items():

@@ -19,8 +19,9 @@ from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
 from srprune.training.backward import DTYPES, Backward, compile_errors, inside  # noqa: E402
-from srprune.training.losses import BY_CROP, LOSSES  # noqa: E402
+from srprune.training.losses import euclidean, l1, mse  # noqa: E402
 
+PLAIN = {"l1": l1(), "mse": mse(), "euclidean": euclidean()}
 CPU = torch.device("cpu")
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 BATCH, SIDE = 4, 8
@@ -61,7 +62,7 @@ def step(
 ) -> tuple[float, Tensors]:
     """Loss and gradient of one step."""
     config = ComputeConfig(**compute)
-    backward = Backward(network, LOSSES[loss], rim=rim, compute=config, device=CPU)
+    backward = Backward(network, PLAIN[loss].of_batch, rim=rim, compute=config, device=CPU)
     value = backward(number, parts_of(batch(network), config.accumulate))
     assert (value.shape, value.requires_grad) == ((), False)
     return value.item(), gradient(network)
@@ -101,7 +102,7 @@ def test_a_step_is_a_backward_pass_of_torch(loss: str, criterion: Any) -> None:
 
 def test_the_gradient_of_the_step_before_is_dropped() -> None:
     network = tiny("fsrcnn")
-    backward = Backward(network, LOSSES["mse"], rim=0, compute=ComputeConfig(), device=CPU)
+    backward = Backward(network, mse().of_batch, rim=0, compute=ComputeConfig(), device=CPU)
     once = []
     for number in range(2):
         backward(number, [batch(network)])
@@ -127,7 +128,7 @@ def test_inside_cuts_the_rim_on_all_sides() -> None:
 # --- parts of a batch ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("loss", list(PLAIN))
 @pytest.mark.parametrize("model", ["fsrcnn", "swinir"])
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(model: str, loss: str) -> None:
     """Where a network drops something at random, too."""
@@ -156,7 +157,7 @@ def test_another_seed_drops_something_else() -> None:
     for seed in (0, 1):
         network = tiny("swinir", drop=0.5)
         backward = Backward(
-            network, LOSSES["l1"], rim=0, compute=ComputeConfig(), device=CPU, seed=seed
+            network, l1().of_batch, rim=0, compute=ComputeConfig(), device=CPU, seed=seed
         )
         backward(0, [batch(network)])
         found.append(gradient(network))
@@ -200,7 +201,7 @@ def test_what_is_kept_is_kept_as_often_as_asked_for() -> None:
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
-@pytest.mark.parametrize("loss", list(LOSSES))
+@pytest.mark.parametrize("loss", list(PLAIN))
 @pytest.mark.parametrize(
     "compute",
     [{}, {"accumulate": 2}, {"precision": "bf16"}, {"cuda_graph": True}],
@@ -213,13 +214,13 @@ def test_losses_of_crops_are_those_of_the_same_pass_and_change_nothing(
 
     def backward_of(network: Any, **more: Any) -> Backward:
         there = torch.device(device)
-        return Backward(network, LOSSES[loss], rim=2, compute=config, device=there, **more)
+        return Backward(network, PLAIN[loss].of_batch, rim=2, compute=config, device=there, **more)
 
     network = tiny("fsrcnn").to(device)
     pairs = [[x.to(device), y.to(device)] for x, y in parts_of(batch(network), config.accumulate)]
     plain = backward_of(network)(0, pairs)
     expected = gradient(network)
-    backward = backward_of(network, by_crop=BY_CROP[loss])
+    backward = backward_of(network, by_crop=PLAIN[loss].of_crops)
     for _ in range(2):
         value = backward(0, pairs)
         crops = torch.cat(backward.crop_losses)
@@ -239,7 +240,7 @@ def test_losses_of_crops_are_those_of_the_same_pass_and_change_nothing(
 
 def test_crops_are_not_looked_at_unless_asked_for() -> None:
     network = tiny("fsrcnn")
-    backward = Backward(network, LOSSES["l1"], rim=0, compute=ComputeConfig(), device=CPU)
+    backward = Backward(network, l1().of_batch, rim=0, compute=ComputeConfig(), device=CPU)
     backward(0, [batch(network)])
     assert backward.crop_losses == []
 
@@ -256,11 +257,11 @@ def step_of(network: Any, subnets: Any, loss: str = "l1", **compute: Any) -> tup
     config = ComputeConfig(**compute)
     backward = Backward(
         network,
-        LOSSES[loss],
+        PLAIN[loss].of_batch,
         rim=2,
         compute=config,
         device=CPU,
-        by_crop=BY_CROP[loss],
+        by_crop=PLAIN[loss].of_crops,
         subnets_at=lambda step: subnets,
     )
     value = backward(0, parts_of(batch(network), config.accumulate))
@@ -338,9 +339,9 @@ def test_all_subnets_of_a_compiled_network_are_compiled() -> None:
     more: dict[str, Any] = {"rim": 0, "compute": compute, "device": CPU}
     settings = torch._dynamo.config
     with settings.patch(cache_size_limit=8):
-        Backward(network, LOSSES["l1"], **more)
+        Backward(network, l1().of_batch, **more)
         assert settings.cache_size_limit == 8
-        Backward(network, LOSSES["l1"], **more, subnets_at=lambda step: network.subnets)
+        Backward(network, l1().of_batch, **more, subnets_at=lambda step: network.subnets)
         assert settings.cache_size_limit == 9
 
 
@@ -446,7 +447,7 @@ def test_fp16_scales_the_loss_and_tells_the_unscaled_one() -> None:
         for p in network.parameters():
             p.mul_(1e-3)
     compute = ComputeConfig(precision="fp16", accumulate=2)
-    backward = Backward(network, LOSSES["mse"], rim=0, compute=compute, device=CPU)
+    backward = Backward(network, mse().of_batch, rim=0, compute=compute, device=CPU)
     value = backward(0, parts_of(batch(network), 2))
     scaled = gradient(network)
     backward.scaler.unscale_(torch.optim.SGD(network.parameters(), lr=0.0))
@@ -505,7 +506,7 @@ def test_a_compiled_step_draws_what_it_draws_as_it_is() -> None:
     losses = []
     for on in (False, True):
         compute = ComputeConfig(compile=on)
-        backward = Backward(Noisy(), LOSSES["mse"], rim=0, compute=compute, device=CPU)
+        backward = Backward(Noisy(), mse().of_batch, rim=0, compute=compute, device=CPU)
         losses.append([backward(number, [pair]).item() for number in range(4)])
     assert len(set(losses[0])) == 4
     assert losses[1] == pytest.approx(losses[0])

@@ -27,7 +27,7 @@ from srprune.models.network import RandomLayer
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, joined
 from srprune.training.loop import train
-from srprune.training.losses import LOSSES
+from srprune.training import LOSSES
 from srprune.training.plan import StepPlan
 
 folder, device = Path(sys.argv[1]), torch.device("cpu")
@@ -79,7 +79,7 @@ def run(world, name, model="fsrcnn", steps=5, accumulate=1, bad=None, stop=None)
         average = train(
             network,
             batch_at,
-            LOSSES[settings.get("loss", "l1")],
+            LOSSES.load(settings.get("loss", "l1"))().of_batch,
             plan=StepPlan(steps, steps, BATCH, 10, 10),
             config=TrainConfig(**settings),
             checkpoints=Checkpoints(folder / name / "checkpoints", settings, 9),

@@ -21,10 +21,10 @@ from srprune.core.errors import ArtifactMismatch, InputError, Stopped  # noqa: E
 from srprune.models import MODELS  # noqa: E402
 from srprune.models.build import build  # noqa: E402
 from srprune.models.network import Network, RandomLayer  # noqa: E402
+from srprune.training import LOSSES  # noqa: E402
 from srprune.training.checkpoints import Checkpoints  # noqa: E402
 from srprune.training.ema import MovingAverage  # noqa: E402
 from srprune.training.loop import LOG_EVERY, Validation, train  # noqa: E402
-from srprune.training.losses import LOSSES  # noqa: E402
 from srprune.training.plan import StepPlan  # noqa: E402
 
 CPU = torch.device("cpu")
@@ -126,7 +126,7 @@ def run(
     measured = train(
         network,
         batch_at,
-        LOSSES[settings.loss],
+        LOSSES.load(settings.loss)().of_batch,
         plan=StepPlan(steps, steps, BATCH, 10, 10),
         config=settings,
         checkpoints=checkpoints(folder, identity, settings),
