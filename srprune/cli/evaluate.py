@@ -12,7 +12,7 @@ import click
 
 from srprune.cli import options
 from srprune.cli.progress import Bars
-from srprune.core.config import DynamicConfig
+from srprune.core.run_config import DynamicConfig
 from srprune.core.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from srprune.core.config import (
     ScheduleConfig,
     Seed,
     Share,
-    StageConfig,
     Strict,
 )
+from srprune.core.run_config import StageConfig
 
 Weight = Annotated[float, Field(ge=0)]
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from srprune.core.artifact import read_header
-from srprune.core.config import PruningConfig, RunConfig, StageConfig, TrainConfig
+from srprune.core.config import PruningConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError
 from srprune.core.progress import Progress, heeding, silent
+from srprune.core.run_config import RunConfig, StageConfig
 from srprune.core.workspace import Workspace
 from srprune.core.yaml_file import load
 from srprune.images.grid import check_grid

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from srprune.core.config import DynamicConfig
 from srprune.core.errors import InputError
+from srprune.core.run_config import DynamicConfig
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.models.supernet import Supernet
 from srprune.stages.evaluate import Candidate

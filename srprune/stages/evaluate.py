@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from srprune.core.artifact import atomic_path, digest, write_text
-from srprune.core.config import DynamicConfig
 from srprune.core.errors import InputError, LeakError, MissingArtifact, UserError
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.results import EvalTable, results_name, scaled
+from srprune.core.run_config import DynamicConfig
 from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate

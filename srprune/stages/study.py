@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from srprune.core.config import DynamicConfig
 from srprune.core.energy import EnergyMeter
 from srprune.core.errors import (
     ArtifactMismatch,
@@ -20,6 +19,7 @@ from srprune.core.errors import (
 )
 from srprune.core.lock import WAIT_S, exclusive
 from srprune.core.results import METRICS, benchmark_means
+from srprune.core.run_config import DynamicConfig
 from srprune.core.weights import read_weights_header
 from srprune.models.device import processor
 from srprune.stages.distill.road import seconds_of

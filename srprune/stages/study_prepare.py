@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from srprune.core.artifact import canonical
-from srprune.core.config import StageConfig, TrainConfig
+from srprune.core.config import TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError, LeakError
 from srprune.core.lock import in_turn
 from srprune.core.patches import PatchIndex
+from srprune.core.run_config import StageConfig
 from srprune.core.yaml_file import load
 from srprune.images.benchmarks import Benchmark
 from srprune.scoring import RECONSTRUCTION

@@ -11,15 +11,10 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from srprune.core.artifact import flat
-from srprune.core.config import (
-    EvaluateConfig,
-    ExtractConfig,
-    Seed,
-    StageConfig,
-    Strict,
-)
+from srprune.core.config import ExtractConfig, Seed, Strict
 from srprune.core.errors import ConfigError
 from srprune.core.names import near, unknown
+from srprune.core.run_config import EvaluateConfig, StageConfig
 from srprune.core.yaml_file import load, parse
 from srprune.scoring import SCORERS
 

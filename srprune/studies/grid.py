@@ -12,18 +12,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from srprune.core.artifact import canonical, digest
-from srprune.core.config import (
-    SUPERNET,
-    WITHOUT_EFFECT,
-    BudgetConfig,
-    DynamicConfig,
-    PruningConfig,
-    TrainConfig,
-)
+from srprune.core.config import SUPERNET, WITHOUT_EFFECT, BudgetConfig, PruningConfig, TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import ConfigError, InputError, UnknownName
 from srprune.core.names import unknown
 from srprune.core.results import scaled
+from srprune.core.run_config import DynamicConfig
 from srprune.core.yaml_file import load, parse
 from srprune.models import MODELS
 from srprune.scoring import NO_MODEL, RECONSTRUCTION, SCORERS

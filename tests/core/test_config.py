@@ -16,14 +16,13 @@ from srprune.core.config import (
     ExtractConfig,
     OptimizerConfig,
     PruningConfig,
-    RunConfig,
     ScheduleConfig,
-    StageConfig,
     Strict,
     TrainConfig,
 )
 from srprune.core.configs import find_config, known_configs
 from srprune.core.errors import ConfigError
+from srprune.core.run_config import RunConfig, StageConfig
 from srprune.core.yaml_file import dump, load, parse
 from srprune.distill.config import DistillConfig, FinetuneConfig
 from srprune.models import MODELS

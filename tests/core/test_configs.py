@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from srprune.core.config import RunConfig, TrainConfig
+from srprune.core.config import TrainConfig
 from srprune.core.configs import STUDIES, find_config, known_configs
 from srprune.core.errors import ConfigError, MissingArtifact
+from srprune.core.run_config import RunConfig
 from srprune.core.yaml_file import load, parse
 from srprune.studies.config import StudyConfig
 

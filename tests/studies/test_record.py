@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from srprune.core.config import StageConfig
 from srprune.core.errors import ArtifactError
+from srprune.core.run_config import StageConfig
 from srprune.studies.config import StudyConfig
 from srprune.studies.grid import cells_of
 from srprune.studies.record import Edits, Ledger, Record

@@ -6,9 +6,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from srprune.core.config import PruningConfig, StageConfig
+from srprune.core.config import PruningConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError
+from srprune.core.run_config import StageConfig
 from srprune.core.yaml_file import load
 from srprune.distill.config import DistillConfig, FinetuneConfig
 from srprune.distill.draws import spread
