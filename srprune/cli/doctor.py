@@ -19,8 +19,9 @@ PAYS = 1.2  # times as fast as fp32: less is not worth other digits
 def doctor(as_json: bool, workspace: Workspace) -> None:
     """Check the installation, and measure what this machine can do.
 
-    Versions, devices and their memory, the disk below the workspace, threads, limits, and the
-    optional packages that are missing. A probe that fails is reported; the others go on.
+    Versions, devices and their memory, the disk below the workspace and its locks, threads,
+    limits, and the optional packages that are missing. A probe that fails is reported; the others
+    go on.
 
     \b
     Example:
@@ -83,6 +84,11 @@ def _hardware(facts: dict[str, Any]) -> list[str]:
         lines.append(f"threads: BLAS {threads['blas']}; {', '.join(named) or 'no limit is set'}")
     if disk := facts["disk"]:
         lines.append(f"disk of {disk['folder']}: {_gb(disk['free'])} free, {_speed(disk)}")
+    if (locks := facts["locks"]) and not locks["kept"]:
+        lines.append(
+            f"locks: {locks['folder']} gives the same lock twice, so that commands at the same "
+            "time could overwrite each other. Run one at a time, or choose another --workspace."
+        )
     if torchrun := facts["torchrun"]:
         script = torchrun["script"] or "not found; python -m torch.distributed.run does the same"
         backends = ", ".join(torchrun["backends"]) or "none"

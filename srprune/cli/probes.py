@@ -14,9 +14,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from srprune.core import machine
+from srprune.core.lock import exclusive, held
 from srprune.core.provenance import version
 
 Facts = dict[str, Any]
@@ -74,6 +76,7 @@ def examine(folder: Path) -> Facts:
         "memory": _memory,
         "threads": _threads,
         "disk": lambda: _disk(folder),
+        "locks": lambda: _locks(folder),
         "torchrun": _torchrun,
         "limits": _limits,
         "optional": lambda: [_optional(each) for each in OPTIONAL],
@@ -170,6 +173,13 @@ def _disk(folder: Path) -> Facts:
         return {**facts, **asdict(machine.disk_speed(place)), "problem": None}
     except Exception as error:  # what is free is worth knowing all the same
         return {**facts, "problem": first_line(error)}
+
+
+def _locks(folder: Path) -> Facts:
+    """Whether a folder that is held can be told from one that is not."""
+    place = machine.existing(folder)
+    with TemporaryDirectory(dir=place) as made, exclusive(Path(made) / "held"):
+        return {"folder": str(place), "kept": held(Path(made) / "held")}
 
 
 def _torchrun() -> Facts:

@@ -100,6 +100,14 @@ def test_a_disk_that_is_full_is_reported_and_what_is_free_all_the_same(tmp_path)
     assert disk["problem"].startswith("no space left to write")
 
 
+def test_a_disk_whose_locks_do_not_hold_is_told(facts):
+    assert facts["locks"]["kept"]
+    assert "locks" not in "\n".join(_lines(facts))
+    lines = _lines({**facts, "locks": {"folder": "/mnt/pool", "kept": False}})
+    (line,) = (line for line in lines if line.startswith("locks: /mnt/pool "))
+    assert line.endswith("Run one at a time, or choose another --workspace.")
+
+
 @pytest.mark.parametrize(
     ("module", "problem"),
     [("no_such_module_at_all", "is not installed"), ("broken_part", "does not import (bad build)")],
