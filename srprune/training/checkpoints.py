@@ -74,7 +74,7 @@ class Checkpoints:
                 raise ArtifactMismatch(
                     f"{path} belongs to another run: {what}. Choose another --workspace; or, with "
                     "pretrain, train and distill finetune, another --name, or --restart to throw "
-                    "it away."
+                    "it away; or, with study, --edited."
                 )
             return state
         if files:
