@@ -277,7 +277,8 @@ def _name(base: str, config: TrainConfig, rule: str) -> str:
             parts.append(pruning.score)
     parts.append(f"{budget.steps}steps" if budget.steps else f"{budget.epochs:g}epochs")
     effective = config.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    return "__".join([*parts, f"seed{config.seed}", digest(canonical(effective))[:8]])
+    start = [config.init.weights] if config.init.weights else []  # by its name: it may not be there
+    return "__".join([*parts, f"seed{config.seed}", digest(canonical(effective), *start)[:8]])
 
 
 def _check_collisions(cells: list[Cell]) -> None:

@@ -337,6 +337,15 @@ def test_merging_is_that_of_the_rfc(there, change):
     assert there == before
 
 
+def test_runs_from_other_weights_are_other_runs(write):
+    start = {"fresh": {}, "x4": {"init.weights": "x4.pth", "init.strict": False}}
+    start["others"] = {**start["x4"], "init.weights": "others.pth"}
+    start["taken as they are"] = {"init.strict": False}
+    axes = {"core-set": {"full": {"pruning.ratio": 1, "pruning.offset": 0}}, "start": start}
+    made = cells(write(axes=axes, set={"config": "fsrcnn_x2.yaml"}, seeds=[0]))
+    assert len({cell.name for cell in made}) == 4
+
+
 def test_levels_that_say_how_a_run_is_measured_share_it(write):
     axes = {
         "core-set": {"full": {"pruning.ratio": 1, "pruning.offset": 0}},
