@@ -30,7 +30,11 @@ class Strict(BaseModel):
     """Base of all configs: frozen, no unknown keys, finite numbers, defaults checked too."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),  # pydantic before 2.10 warns of names such as model_args
     )
 
 

@@ -38,7 +38,9 @@ _BOUND_FAULTS = frozenset(
 def wanted(fault: str, value: object, here: Sequence[Schema]) -> str:
     """Say what a value must be, given pydantic's name of the fault; empty if there are no words."""
     if fault in _BOUND_FAULTS:
-        bounds = [f"{_BOUNDS[key]} {each[key]}" for each in here for key in _BOUNDS if key in each]
+        bounds = [
+            f"{_BOUNDS[key]} {_plain(each[key])}" for each in here for key in _BOUNDS if key in each
+        ]
         return f"be {' and '.join(bounds)}" if bounds else ""
     if fault in ("literal_error", "enum"):
         choices = [choice for each in here for choice in _choices(each)]
@@ -51,6 +53,11 @@ def wanted(fault: str, value: object, here: Sequence[Schema]) -> str:
     old = isinstance(value, str) and value.lower() in OLD_BOOLS and "true" in kinds
     note = "; YAML 1.2 knows true and false only" if old else ""
     return f"be {kinds}{note}" if kinds else ""
+
+
+def _plain(bound: float) -> float:
+    """A bound as it was written: older versions of pydantic make 1.0 of 1."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _choices(schema: Schema) -> list[Any]:
