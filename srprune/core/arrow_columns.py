@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +47,7 @@ def read_column(file: pq.ParquetFile, name: str) -> Array | Text:
     )
     if pa.types.is_dictionary(kind) or pa.types.is_string(kind):
         return _text(batches, name)
-    whole: Array = np.empty(file.metadata.num_rows, dtype=kind.to_pandas_dtype())
+    whole: Array = np.empty(file.metadata.num_rows, dtype=_dtype(kind))
     row = 0
     for batch in batches:
         if batch.null_count:
@@ -60,10 +61,19 @@ def _numpy(values: pa.Array) -> Array:
     """Values of an array without empty cells; ``to_numpy`` loads pandas where it is installed."""
     kind = values.type
     if len(values) and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        dtype = np.dtype(kind.to_pandas_dtype())
+        dtype = _dtype(kind)
         first = values.offset * dtype.itemsize
         return np.frombuffer(values.buffers()[1], dtype, len(values), first)
     return np.asarray(values.to_numpy(zero_copy_only=False))
+
+
+def _dtype(kind: pa.DataType) -> np.dtype[Any]:
+    """As ``to_pandas_dtype``, which loads pandas in pyarrow before 26."""
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        signed = "u" if pa.types.is_unsigned_integer(kind) else "i"
+        letter = "f" if pa.types.is_floating(kind) else signed
+        return np.dtype(f"{letter}{kind.bit_width // 8}")
+    return np.dtype(bool if pa.types.is_boolean(kind) else kind.to_pandas_dtype())
 
 
 def _text(batches: Iterator[pa.Array], name: str) -> Text:

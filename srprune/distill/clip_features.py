@@ -173,7 +173,8 @@ def _cached() -> Weights:
     places = {PAPERS: (True, TRANSFORMERS_FILES)}
     for tag in TAGS:
         about: Mapping[str, Any] = get_pretrained_cfg(MODEL, tag)
-        places[about["hf_hub"].strip("/")] = (about.get("quick_gelu", False), OPEN_CLIP_FILES)
+        if repository := about.get("hf_hub", "").strip("/"):  # older versions have none for some
+            places[repository] = (about.get("quick_gelu", False), OPEN_CLIP_FILES)
     for repository, (quick_gelu, names) in places.items():
         for name in names:
             found = try_to_load_from_cache(repository, name)

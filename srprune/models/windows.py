@@ -63,7 +63,8 @@ class WindowAttention(nn.Module):
         parts = parts.permute(5, 0, 1, 3, 6, 2, 4, 7)
         if pad := paths.head_padding(qkv_BHWC, dim):  # F.pad would copy once more
             padded = parts.new_empty(*parts.shape[:-1], dim + pad)
-            padded[..., :dim], padded[..., dim:] = parts, 0
+            padded[..., :dim] = parts
+            padded[..., dim:].zero_()  # torch 2.6 would copy a 0 to the device
             parts = padded
         q, k, v = parts.reshape(3, B * rows * columns, self.heads, TOKENS, dim + pad).unbind(0)
         return q, k, v

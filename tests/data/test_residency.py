@@ -126,9 +126,9 @@ def cut(crops: HostCrops | DeviceCrops, picks: np.ndarray) -> np.ndarray:
 def test_pixels_for_a_device_pass_through_a_small_buffer(
     index: PatchIndex, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[int] = []
+    made: list[int | tuple[int, ...]] = []
 
-    def empty(shape: int, dtype: Any) -> np.ndarray:
+    def empty(shape: int | tuple[int, ...], dtype: Any) -> np.ndarray:
         made.append(shape)
         return np.zeros(shape, dtype)
 
@@ -136,7 +136,8 @@ def test_pixels_for_a_device_pass_through_a_small_buffer(
     monkeypatch.setattr("srprune.data.residency.np.empty", empty)
     store, ids = PixelStore(path, SHAPES, [0, 3 * 48 * 36]), np.arange(len(index))
     open_crops(index, ids, store, 1, SIDE, "device", CPU)
-    assert made == [3 * 48 * 36, 3 * 36 * 60]
+    own = [shape for shape in made if isinstance(shape, int)]  # NumPy 1 asks for some, too
+    assert own == [3 * 48 * 36, 3 * 36 * 60]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -516,7 +517,8 @@ def test_what_cannot_be_compiled_is_one_line_that_says_what_to_do() -> None:
     from torch._dynamo.exc import BackendCompilerFailed
 
     def fail() -> None:
-        raise BackendCompilerFailed(fail, RuntimeError("no working C++ compiler found"), None)
+        known = (fail, RuntimeError("no working C++ compiler found"), None)
+        raise BackendCompilerFailed(*known[: len(signature(BackendCompilerFailed).parameters)])
 
     with (
         pytest.raises(

@@ -384,6 +384,7 @@ def test_a_mixture_of_colours_is_not_for_luma() -> None:
         BalancedLoss(mixture_of(3))(output, target)
 
 
+@pytest.mark.filterwarnings("ignore:.* should not be instantiated:DeprecationWarning")  # torch 2.6
 def test_it_is_one_graph_for_the_compiler() -> None:
     """No synchronisation, no shape that depends on values: what CUDA graphs ask for, too."""
     torch.compiler.reset()
