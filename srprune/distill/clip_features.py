@@ -31,8 +31,8 @@ TAGS = ("openai", "laion2b_s34b_b79k")  # of open_clip's table, in the order the
 HEAD = 64  # width of an attention head, in every ViT of CLIP
 PAPERS = "openai/clip-vit-base-patch32"
 CONFIG = "open_clip_config.json"
-# the same weights, and safe to read
-FETCH = "hf download timm/vit_base_patch32_clip_224.openai open_clip_model.safetensors"
+OPENAI = "timm/vit_base_patch32_clip_224.openai"  # the same weights, and safe to read
+FETCH = f"hf download {OPENAI} open_clip_model.safetensors"
 # A repository of open_clip's may hold a model.safetensors of timm's beside its own.
 OPEN_CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 TRANSFORMERS_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -173,8 +173,10 @@ def _cached() -> Weights:
     places = {PAPERS: (True, TRANSFORMERS_FILES)}
     for tag in TAGS:
         about: Mapping[str, Any] = get_pretrained_cfg(MODEL, tag)
-        if repository := about.get("hf_hub", "").strip("/"):  # older versions have none for some
-            places[repository] = (about.get("quick_gelu", False), OPEN_CLIP_FILES)
+        openai = tag == TAGS[0]  # of which the table of older versions says nothing
+        repository = about["hf_hub"].strip("/") or (OPENAI if openai else "")
+        if repository:
+            places[repository] = (about.get("quick_gelu", openai), OPEN_CLIP_FILES)
     for repository, (quick_gelu, names) in places.items():
         for name in names:
             found = try_to_load_from_cache(repository, name)
