@@ -44,9 +44,12 @@ class Checkpoints:
         """Write the state after ``step`` steps; a kill leaves the last ones whole."""
         buffer = io.BytesIO()  # torch hides a full disk behind an error of its own
         torch.save({"identity": canonical(dict(self.identity)), "step": step, **state}, buffer)
-        content = buffer.getbuffer()
         path = self.folder / f"{step:09d}.pt"
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        with (
+            buffer.getbuffer() as content,  # let go before the buffer, which Python 3.13 minds
+            atomic_path(path) as temporary,
+            open(temporary, "wb") as file,
+        ):
             file.write(content)
             file.write(digest(content).encode())
         files = self.files()
