@@ -22,6 +22,7 @@ from srprune.images.benchmarks import title_of
 from srprune.reporting.comparison import Arm, Comparison
 
 ANECDOTE = "one seed is an anecdote: differences below about 0.05 dB mean nothing"
+COST_SIDES = "<>>>"
 
 
 def evaluation_table(rows: Sequence[EvalRow], *, per_image: bool) -> str:
@@ -106,7 +107,7 @@ def comparison_text(table: Comparison) -> str:
         title = f"{title_of(benchmark)} ({num_images} image{'s' if num_images > 1 else ''})"
         blocks.append("\n".join([title, *align(lines, "<>>><<<")]))
     if costs := _costs(table):
-        blocks.append("\n".join(["Cost", *align(costs, "<>>>")]))
+        blocks.append("\n".join(["Cost", *align(costs, COST_SIDES)]))
     return "\n\n".join([*blocks, "\n".join(_notes(table))])
 
 
@@ -124,15 +125,10 @@ def comparison_markdown(table: Comparison) -> str:
             psnr = " ".join([f"**{mean}**" if mean == best else mean, *spread])
             line += [f"{psnr} / {ssim}", delta]
     costs = _costs(table)
-    parts = [*_pipes([head, *body]), "", *([*_pipes(costs), ""] if costs else [])]
+    parts = [*pipes([head, *body], "<" + ">" * (len(head) - 1)), ""]
+    parts += [*pipes(costs, COST_SIDES), ""] if costs else []
     notes = [f"- {note}" for note in _notes(table)]
     return "\n".join([_stamp(table), "", *parts, *notes]).replace(" +- ", " \u00b1 ") + "\n"
-
-
-def _pipes(lines: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table; the first line is its head, the first column stands left."""
-    rule = ["---", *["---:"] * (len(lines[0]) - 1)]
-    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]
 
 
 def _costs(table: Comparison) -> list[list[str]]:
@@ -234,3 +230,9 @@ def align(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
         ).rstrip()
         for line in lines
     ]
+
+
+def pipes(lines: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """The same as a Markdown table, whose head is the first line."""
+    rule = ["---" if side == "<" else "---:" for side in sides]
+    return ["| " + " | ".join(line) + " |" for line in (lines[0], rule, *lines[1:])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from srprune.reporting.tables import align
+from srprune.reporting.tables import align, pipes
 
 Facts = Mapping[str, Any]
 _SIDES = "<>><<"
@@ -47,10 +47,8 @@ def advice_markdown(facts: Facts) -> str:
     for saving in _saving(facts):
         lines += [saving, ""]
     lines += ["```yaml", _snippet(facts), "```", "", *(f"    {each}" for each in facts["commands"])]
-    for title, (head, *body) in _tables(facts):
-        rule = ["---" if side == "<" else "---:" for side in _SIDES]
-        lines += ["", f"## {title}", ""]
-        lines += ["| " + " | ".join(line) + " |" for line in (head, rule, *body)]
+    for title, table in _tables(facts):
+        lines += ["", f"## {title}", "", *pipes(table, _SIDES)]
     lines += ["", "## Notes", "", *(f"- {note}" for note in facts["notes"]), f"- {_cost(facts)}"]
     return "\n".join(lines) + "\n"
 
