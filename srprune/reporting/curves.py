@@ -25,7 +25,8 @@ NARROW, WIDE = 10, 200  # largest over smallest loss: round ticks below, decades
 def write_curves(folder: Path, path: Path) -> bool:
     """Draw the loss, the learning rate and the validations of a run, as PNG.
 
-    Rows that a kill cut short, and losses that a logarithm cannot show, are passed over.
+    Rows that a kill cut short are passed over. The loss has a logarithmic axis, or a linear one
+    where some are not above zero, as BDLoss may be.
 
     Args:
         folder: of the run; its ``log.csv`` is read, and its ``validation.csv`` if it is there.
@@ -39,7 +40,6 @@ def write_curves(folder: Path, path: Path) -> bool:
         StorageError: the file cannot be written.
     """
     log_N3 = _read(folder / "log.csv", ("step", "lr", "loss"))
-    log_N3 = log_N3[log_N3[:, 2] > 0]
     if not len(log_N3):
         return False
     validations = folder / "validation.csv"
@@ -83,12 +83,13 @@ def _read(path: Path, names: tuple[str, ...]) -> Floats:
 
 
 def _draw_training(axes: Axes, log_N3: Floats) -> None:
-    """The loss on a logarithmic axis, and the learning rate on an axis of its own."""
+    """The loss, on a logarithmic axis if it can, and the learning rate on an axis of its own."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     step_N, lr_N, loss_N = log_N3.T
     dot = "." if len(step_N) == 1 else ""
-    axes.set_yscale("log")
+    positive = bool((loss_N > 0).all())
+    axes.set_yscale("log" if positive else "linear")
     axes.set_ylabel("training loss", color=HARD)
     block = -(-len(loss_N) // POINTS)
     if block == 1:
@@ -101,7 +102,7 @@ def _draw_training(axes: Axes, log_N3: Floats) -> None:
         label = f"mean of {block} rows of the log"
         axes.plot(step_N[first_K + rows_K - 1], mean_K, color=HARD, lw=1.8, label=label)
         axes.legend(loc="upper right", frameon=False)
-    spread = loss_N.max() / loss_N.min()
+    spread = loss_N.max() / loss_N.min() if positive else 1
     if spread < NARROW:
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
         axes.minorticks_off()

@@ -250,7 +250,8 @@ def train(
                     "Pass --resume to go on."
                 )
             pace = plan.batch * (done - first) / seconds
-            note = f"loss {watch.last:.5f}, lr {lr:.2g}, {pace:,.0f} patches/s{validated}"
+            digits = 0 if pace >= 10 else 1
+            note = f"loss {watch.last:.5f}, lr {lr:.2g}, {pace:,.{digits}f} patches/s{validated}"
             progress("train", done, plan.steps, note)
     return measured.eval()
 

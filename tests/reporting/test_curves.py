@@ -122,6 +122,19 @@ def test_the_lines_are_the_rows(run: Path, figure: Any) -> None:
     assert rate.get_ylim()[0] == 0
 
 
+@pytest.mark.parametrize("lowest", [0.0, -0.04])
+def test_losses_that_a_logarithm_cannot_show_are_drawn_all_the_same(
+    run: Path, figure: Any, lowest: float
+) -> None:
+    rows = [
+        (step, 1e-3, loss) for step, loss in zip((100, 200, 300), (0.2, lowest, 0.1), strict=True)
+    ]
+    log(run, rows)
+    loss = figure(run)[0]
+    assert loss.get_yscale() == "linear"
+    assert points(loss.lines[0]) == [(step, value) for step, _, value in rows]
+
+
 def test_the_best_validation_is_marked_with_its_value(run: Path, figure: Any) -> None:
     psnr = figure(run)[2]
     assert points(psnr.lines[-1]) == [(800, 31.5)]
@@ -164,6 +177,8 @@ def test_of_many_rows_the_mean_is_drawn_over_the_pale_rows(run: Path, figure: An
         ([0.5, 0.1], 0.0),
         ([0.02, 4e-4], 2e-5),
         ([1.0, 3e-7], 1e-3),
+        ([-0.0023], 1e-3),
+        ([0.04, -0.0023], 1e-3),
     ],
     ids=str,
 )
@@ -201,7 +216,7 @@ def test_a_damaged_row_is_passed_over(run: Path, whole: bytes, torn: str) -> Non
 @pytest.mark.parametrize(
     "text",
     [None, "", "step,l", "step,lr,loss,seconds\n", "step,lr,loss\n100,0.1", "step,lr\n100,0.1\n",
-     "step,lr,loss\n100,0.1,0\n200,0.1,inf\n"],
+     "step,lr,loss\n100,0.1,nan\n200,0.1,inf\n"],
     ids=repr,
 )  # fmt: skip
 def test_nothing_to_draw(run: Path, text: str | None) -> None:
