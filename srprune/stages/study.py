@@ -56,6 +56,7 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     """
     left = list(cells)
     failed: list[str] = []
+    idle = True
     while left:
         busy = []
         for cell in left:
@@ -70,13 +71,17 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
                 raise
             except UserError as error:
                 failed.append(cell.label)
+                idle = False
                 setting.tell(f"{cell.label} failed: {' '.join(str(error).split())}")
                 continue
             if made:
+                idle = False
                 setting.tell(f"{made}; {status(plan, setting.workspace)}")
         if len(busy) == len(left):
             time.sleep(WAIT_S)
         left = busy
+    if idle:
+        setting.tell(f"nothing was left to do; {status(plan, setting.workspace)}")
     if failed:
         raise UserError(
             f"{len(failed)} of {len(cells)} cells failed, as told above: {'; '.join(failed)}. All "

@@ -114,6 +114,8 @@ def test_a_study_runs_once_and_tells_what_it_says(finished, cli, tmp_path):
     assert before.items() < made.items()
     again = cli("study", "s.yaml", "--json")
     assert weights(workspace) == made
+    assert "nothing was left to do; 6 of 6 cells, " in again.stderr
+    assert "nothing was left to do" not in said
     facts = json.loads(again.stdout)
     des = next(row for row in facts["rows"] if row["levels"] == {"core-set": "des50"})
     assert des["seeds"] == [0, 1]
