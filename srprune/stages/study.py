@@ -23,12 +23,14 @@ from srprune.core.run_config import DynamicConfig
 from srprune.core.weights import read_weights_header
 from srprune.models.device import processor
 from srprune.stages.distill.road import seconds_of
+from srprune.stages.distill.road_plan import Road
 from srprune.stages.dynamic import run_dynamically
 from srprune.stages.evaluate import evaluate_model, open_candidate, results_path
 from srprune.stages.job import Job
 from srprune.stages.route import route, side_for
 from srprune.stages.routers import is_fitted, router_path
-from srprune.stages.study_plan import Plan, status
+from srprune.stages.study_plan import Plan, first_of, roads_of, status
+from srprune.stages.study_prepare import prepare_set
 from srprune.stages.study_setting import Setting, fit_or_remake
 from srprune.stages.train import plan_training, validation
 from srprune.studies.config import StudyConfig
@@ -42,6 +44,9 @@ OF_ALL = (ArtifactMismatch, ImageError, LeakError, StorageError, Stopped)
 def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
     """Run every cell that is not finished; those that another process runs are waited for.
 
+    A synthesised set is made before the first cell that trains on it. While another process makes
+    it, the cells that do without are run.
+
     Args:
         plan: of the study.
         cells: those of its cells that are to be run, in this order.
@@ -52,16 +57,22 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
         ArtifactMismatch: a run that was made from other inputs than those of the workspace.
         StorageError: the disk is full, or may not be written.
         ImageError: an image of a benchmark that cannot be used.
-        UserError: cells that failed by themselves, once all others are finished.
+        UserError: cells that failed by themselves, once all others are finished; or a synthesised
+            set that could not be made.
     """
     left = list(cells)
+    roads = roads_of(plan.study, cells)
     failed: list[str] = []
     idle = True
+    waited = False
     while left:
         busy = []
         for cell in left:
             if setting.stopping():
                 raise Stopped("stopped between two cells. Run the study again to go on.")
+            if not _set_is_made(cell.distilled, roads, setting):
+                busy.append(cell)
+                continue
             try:
                 made = run_cell(cell, plan.study, setting)
             except Busy:
@@ -77,7 +88,11 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
             if made:
                 idle = False
                 setting.tell(f"{made}; {status(plan, setting.workspace)}")
-        if len(busy) == len(left):
+        if busy and len(busy) == len(left):
+            if not waited:
+                names = first_of([cell.label for cell in busy])
+                setting.tell(f"waiting for other processes: {names}")
+                waited = True
             time.sleep(WAIT_S)
         left = busy
     if idle:
@@ -88,6 +103,20 @@ def run_cells(plan: Plan, cells: Sequence[Cell], setting: Setting) -> None:
             "others are finished. The same call tries these again; 'srprune study report' passes "
             "over them."
         )
+
+
+def _set_is_made(name: str, roads: dict[str, Road], setting: Setting) -> bool:
+    """Make the synthesised set of a cell, if it is among ``roads``; False: another process does.
+
+    A set that cannot be made stops the study: it would meet every cell that trains on it.
+    """
+    if name in roads:
+        try:
+            prepare_set(name, roads[name], setting)
+        except Busy:
+            return False
+        del roads[name]
+    return True
 
 
 def run_cell(cell: Cell, study: StudyConfig, setting: Setting) -> str:

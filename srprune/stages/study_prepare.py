@@ -10,7 +10,7 @@ from srprune.core.artifact import canonical
 from srprune.core.config import TrainConfig
 from srprune.core.configs import find_config
 from srprune.core.errors import InputError, LeakError
-from srprune.core.lock import in_turn
+from srprune.core.lock import exclusive, in_turn
 from srprune.core.patches import PatchIndex
 from srprune.core.run_config import StageConfig
 from srprune.core.yaml_file import load
@@ -18,6 +18,7 @@ from srprune.images.benchmarks import Benchmark
 from srprune.scoring import RECONSTRUCTION
 from srprune.selection.rule import portion
 from srprune.stages.distill.road import distil
+from srprune.stages.distill.road_plan import Road
 from srprune.stages.evaluate import BICUBIC, evaluate_model, open_candidate
 from srprune.stages.extract import ImageSource, check_kept, extract
 from srprune.stages.job import check_crops
@@ -36,9 +37,10 @@ NETWORK = {"model", "model_args", "scale", "lr_crop", "skip_rim"}  # what crops 
 
 
 def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None:
-    """Make what cells share: patches, LR, scoring models, score tables, bicubic's figures.
+    """Make what all cells need: patches, LR, scoring models, score tables, bicubic's figures.
 
-    One process makes them; others that share the workspace wait meanwhile.
+    One process makes them; others that share the workspace wait meanwhile. Synthesised sets take
+    longer, and not every cell needs them: :func:`prepare_set` makes each when its turn comes.
 
     Args:
         study: of the cells.
@@ -58,7 +60,7 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
             source, study.extract, workspace, workers=setting.workers, progress=progress
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
-        roads = roads_of(study, cells, len(index))  # a set that is too small is refused at once
+        roads_of(study, cells, len(index))  # a set that is too small is refused at once
         _check(cells, index)
         _check_leak(index, setting.benchmarks)
         for scale in sorted({cell.config.scale for cell in cells}):
@@ -77,17 +79,31 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
                 device=setting.where,
                 progress=progress,
             )
-        for name, road in roads.items():
-            distil(
-                workspace,
-                name,
-                road,
-                device=setting.where,
-                edited=setting.edited,
-                stopping=setting.stopping,
-                tell=setting.tell,
-                progress=setting.progress,
-            )
+
+
+def prepare_set(name: str, road: Road, setting: Setting) -> None:
+    """Make a synthesised set that cells train on, or find it.
+
+    Args:
+        name: of the set.
+        road: how it is made.
+        setting: where and how; :func:`prepare` has been called.
+
+    Raises:
+        Busy: another process is making it.
+        UserError: what the stages raise.
+    """
+    with exclusive(setting.workspace.at_work(f"set_{name}")):
+        distil(
+            setting.workspace,
+            name,
+            road,
+            device=setting.where,
+            edited=setting.edited,
+            stopping=setting.stopping,
+            tell=setting.tell,
+            progress=setting.progress,
+        )
 
 
 def _check(cells: Sequence[Cell], index: PatchIndex) -> None:

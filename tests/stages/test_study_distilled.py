@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 pytest.importorskip("diffusers")
-from srprune.core.errors import ArtifactMismatch, InputError, UnknownName
+from srprune.core.errors import ArtifactMismatch, InputError, Stopped, UnknownName
+from srprune.core.lock import exclusive
 from srprune.core.workspace import Workspace
 from srprune.distill.provenance import DistilledSet
 from srprune.reporting.study.tables import costs
@@ -94,8 +95,34 @@ def test_a_study_makes_its_set_once_and_tells_what_it_cost(images: Path, held: s
     assert records["made, seed 0"].num_patches == records["random, seed 0"].num_patches
     table = costs(findings(plan, workspace, setting.benchmarks, command="srprune"))
     assert table.columns[-1].name == "set, s"
-    prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
     assert DistilledSet.read(workspace.distilled("made")) == made
+    assert told[-1].startswith("nothing was left to do; 4 of 4 cells, ")
+
+
+def test_while_another_process_makes_the_set_cells_without_it_are_run(
+    images: Path, held: str
+) -> None:
+    workspace = Workspace(Path("workspace"))
+    plan = open_study(study_of(images, held, levels={"random": {"pruning": RANDOM}}), workspace)
+    made, random = (workspace.run(cell.name) for cell in plan.cells)
+    told: list[str] = []
+    setting = Setting(
+        workspace,
+        [],
+        find_benchmarks([held], []),
+        "cpu",
+        tell=told.append,
+        stopping=lambda: told[-1:] == ["waiting for other processes: made, seed 0"],
+    )
+    prepare(plan.study, plan.cells, setting)
+    with exclusive(workspace.at_work("set_made")), pytest.raises(Stopped):
+        run_cells(plan, plan.cells, setting)
+    assert Record.read(random).state == "finished"
+    assert not made.exists()
+    assert not workspace.generators()
+    run_cells(plan, plan.cells, replace(setting, stopping=lambda: False))
+    assert Record.read(made).state == "finished"
 
 
 def test_a_set_that_a_study_does_not_make_is_unknown(images: Path, held: str) -> None:
@@ -112,8 +139,9 @@ def test_a_set_that_a_study_does_not_make_is_unknown(images: Path, held: str) ->
 
 
 def study_of(images: Path, held: str, **changes: Any) -> Path:
-    """A study of one cell, which trains on a synthesised set."""
+    """A study of one cell, which trains on a synthesised set, and of further ``levels``."""
     levels = {"made": {"pruning": {**DISTILLED, **changes.pop("pruning", {})}}}
+    levels |= changes.pop("levels", {})
     content = {
         "title": "One set",
         "images": str(images),
@@ -142,8 +170,9 @@ def test_a_set_whose_road_was_edited_is_made_again_on_demand(
     run_cells(plan, plan.cells, setting)
     made = DistilledSet.read(workspace.distilled("made"))
     plan = open_study(study_of(images, held, set=change), workspace)
+    prepare(plan.study, plan.cells, setting)
     with pytest.raises(ArtifactMismatch, match=r"delete the folder; .* with study, --edited\.$"):
-        prepare(plan.study, plan.cells, setting)
+        run_cells(plan, plan.cells, setting)
     assert DistilledSet.read(workspace.distilled("made")) == made
     remake = replace(setting, edited=True)
     prepare(plan.study, plan.cells, remake)
@@ -165,10 +194,12 @@ def test_a_set_of_edited_images_is_made_again_on_demand(
     plan = open_study(study_of(images, held, set={"select.score": score}), workspace)
     setting = Setting(workspace, [], find_benchmarks([held], []), "cpu", edited=True)
     prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
     before = DistilledSet.read(workspace.distilled("made")).header.parents["patches"]
     edited = min(images.glob("*.png"))
     Image.fromarray(np.asarray(Image.open(edited))[::-1]).save(edited)
     prepare(plan.study, plan.cells, setting)
+    run_cells(plan, plan.cells, setting)
     after = DistilledSet.read(workspace.distilled("made")).header.parents["patches"]
     assert before != after == read_index(workspace).fingerprint
 
