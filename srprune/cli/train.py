@@ -149,7 +149,11 @@ def _note_router(job: Job) -> None:
 
 
 def _warn(job: Job, images: Sequence[str]) -> None:
-    """Before training starts, where the validation benchmark holds training images."""
+    """Before training starts, of what its figures and its weights will suffer from."""
+    from srprune.stages.job import lag
+
+    if behind := lag(job.config, job.plan.steps):
+        click.echo(f"warning: {behind}.", err=True)
     if images:
         names = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")
         click.echo(

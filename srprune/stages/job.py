@@ -31,6 +31,8 @@ from srprune.training.distributed import ALONE, World
 from srprune.training.plan import StepPlan, plan_steps
 from srprune.training.subnets import check_compute
 
+STALE = 0.01  # share of the first weights in a moving average that is too much
+
 
 @dataclass(frozen=True)
 class Job:
@@ -229,3 +231,19 @@ def check_crops(config: TrainConfig, size: int, world: World = ALONE) -> None:
             f"leaves out {rim} px at each edge. Choose an lr_crop of at least "
             f"{2 * rim // config.scale + 1}."
         )
+
+
+def lag(config: TrainConfig, steps: int) -> str:
+    """What is to be said of a moving average for which a training is too short; else nothing.
+
+    Args:
+        config: the training config.
+        steps: of the training.
+    """
+    left = config.ema**steps if config.ema and not config.init.weights else 0.0
+    if left < STALE:
+        return ""
+    return (
+        f"the weights that training begins with still make up {left:.0%} of the moving average "
+        f"after {steps:,} steps with ema {config.ema}; set it lower, or to null for no average"
+    )

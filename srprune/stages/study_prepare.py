@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from srprune.core.artifact import canonical
@@ -21,7 +21,7 @@ from srprune.stages.distill.road import distil
 from srprune.stages.distill.road_plan import Road
 from srprune.stages.evaluate import BICUBIC, evaluate_model, open_candidate
 from srprune.stages.extract import ImageSource, check_kept, extract
-from srprune.stages.job import check_crops
+from srprune.stages.job import check_crops, lag
 from srprune.stages.leak import shared_with
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
@@ -32,6 +32,7 @@ from srprune.stages.study_plan import roads_of
 from srprune.stages.study_setting import Setting, fit_or_remake
 from srprune.studies.config import ScoreConfig, StudyConfig
 from srprune.studies.grid import Cell
+from srprune.training.plan import plan_steps
 
 NETWORK = {"model", "model_args", "scale", "lr_crop", "skip_rim"}  # what crops have to fit
 
@@ -61,7 +62,8 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
         roads_of(study, cells, len(index))  # a set that is too small is refused at once
-        _check(cells, index)
+        for note in _check(cells, index):
+            setting.tell(f"warning: {note}")
         _check_leak(index, setting.benchmarks)
         for scale in sorted({cell.config.scale for cell in cells}):
             open_pool(workspace, scale, progress)
@@ -106,9 +108,14 @@ def prepare_set(name: str, road: Road, setting: Setting) -> None:
         )
 
 
-def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
-    """Refuse, before anything is trained, cells that could not be trained when their turn comes."""
+def _check(cells: Sequence[Cell], index: PatchIndex) -> Iterable[str]:
+    """Refuse, before anything is trained, cells that could not be trained when their turn comes.
+
+    Returns:
+        What is to be said of the others, once each.
+    """
     seen: set[str] = set()
+    notes: dict[str, None] = {}
     for cell in cells:
         config = cell.config
         kept = portion(config.pruning.ratio, len(index))
@@ -121,6 +128,16 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
         if (key := canonical(plain)) not in seen:
             seen.add(key)
             check_crops(config, index.size)
+        plan = plan_steps(
+            config.budget,
+            batch=config.batch,
+            num_full=len(index),
+            num_patches=kept,
+            step_matching=config.pruning.step_matching,
+        )
+        if behind := lag(config, plan.steps):
+            notes[f"{config.model}: {behind}"] = None
+    return notes
 
 
 def _check_leak(index: PatchIndex, benchmarks: Sequence[Benchmark]) -> None:

@@ -779,6 +779,18 @@ def test_a_training_that_cannot_be_is_refused_before_it_begins(
     assert not (prepared / "runs" / "new").exists()
 
 
+def test_a_moving_average_that_steps_are_too_few_for_is_warned_of(cli, prepared, tiny):
+    def said(*changes):
+        options = [word for change in changes for word in ("--set", change)]
+        return cli(*tiny.train, *options, "--dry-run").stderr
+
+    few = said("ema=0.999", "budget.steps=1500")
+    assert "still make up 22% of the moving average after 1,500 steps with ema 0.999; set it" in few
+    assert "moving average" not in said("ema=0.999", "budget.steps=5000")
+    assert "moving average" not in said("ema=0", "budget.steps=5")
+    assert "moving average" not in said("budget.steps=5")
+
+
 def test_validating_on_training_images_is_warned_of_by_name(cli, prepared, tiny):
     said = cli(*tiny.train[:-1], "validation.benchmark=images", "--dry-run").stderr
     assert "warning: 4 images of the benchmark images are also in the core-set (a.png, b" in said

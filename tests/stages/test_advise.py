@@ -336,6 +336,12 @@ def test_pruning_and_budget_of_the_config_are_searched_not_used(workspace: Works
     assert plain.config.budget == BudgetConfig(steps=999)
 
 
+def test_a_moving_average_that_short_rungs_are_too_few_for_is_told(workspace: Workspace) -> None:
+    (note,) = plan(workspace, ema=0.99).notes
+    assert note.startswith("in the shortest rung the weights that training begins with still make ")
+    assert not plan(workspace, ema=0.1).notes
+
+
 # --- the answer -----------------------------------------------------------------------------------
 
 DES, RANDOM = Candidate("des", 0.25, 0.05, "mse_x2"), Candidate("random", 0.25)

@@ -141,6 +141,17 @@ def test_a_stop_is_heard_between_cells_that_only_have_to_be_measured(opened: Ope
     assert sorted(results.glob("*.parquet")) == measured
 
 
+def test_a_moving_average_that_steps_are_too_few_for_is_told_once(opened: Open) -> None:
+    told: list[str] = []
+    plan, setting = opened({**STUDY, "set": {**STUDY["set"], "ema": 0.5}})
+    prepare(plan.study, plan.cells, replace(setting, tell=told.append))
+    (warning,) = (line for line in told if "moving average" in line)
+    assert warning.startswith(
+        "warning: fsrcnn: the weights that training begins with still make up"
+    )
+    assert "25% of the moving average after 2 steps with ema 0.5;" in warning
+
+
 def trained(plan: Plan, setting: Setting) -> dict[str, str]:
     """Fingerprint of the weights of each cell, by its level."""
     runs = {cell.levels["core-set"]: setting.workspace.run(cell.name) for cell in plan.cells}
