@@ -80,6 +80,8 @@ def finetune(
                 f"{len(job.patch_ids):,} windows of {job.size} px in {job.categories} categories; "
                 f"{settings.steps:,} steps of {settings.batch} = {job.plan.epochs:.1f} epochs"
             )
+        if world.first and job.lag:
+            click.echo(f"warning: {job.lag}.", err=True)
         if dry_run:
             if world.first and as_json:
                 click.echo(

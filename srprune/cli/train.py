@@ -150,9 +150,9 @@ def _note_router(job: Job) -> None:
 
 def _warn(job: Job, images: Sequence[str]) -> None:
     """Before training starts, of what its figures and its weights will suffer from."""
-    from srprune.stages.job import lag
+    from srprune.stages.job import lag_of
 
-    if behind := lag(job.config, job.plan.steps):
+    if behind := lag_of(job.config, job.plan.steps):
         click.echo(f"warning: {behind}.", err=True)
     if images:
         names = ", ".join(images[:5]) + (", ..." if len(images) > 5 else "")

@@ -19,7 +19,7 @@ from srprune.selection.rule import FEATURES, Rule, portion
 from srprune.stages.coresets import read_scores
 from srprune.stages.extract import read_index
 from srprune.stages.held_out import PROTOCOL, Split, check_measurable, split
-from srprune.stages.job import check_crops, lag
+from srprune.stages.job import check_crops, lag_of
 from srprune.stages.restorers import find_weights, run_names
 from srprune.stages.training_set import score_name
 from srprune.studies.halving import SHARES, Candidate, candidates, rung_steps, runs_ahead
@@ -179,7 +179,7 @@ def plan_search(
     notes = []
     if config.pruning != PruningConfig():
         notes.append("the pruning of the config is not used: it is what is searched.")
-    if behind := lag(config, min([*rungs, steps])):
+    if behind := lag_of(config, min([*rungs, steps])):
         notes.append(f"in the shortest rung {behind}.")
     methods: dict[str, str] = {}
     if any(rule.scores for rule in rules):

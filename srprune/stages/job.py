@@ -28,10 +28,9 @@ from srprune.stages.restorers import WEIGHTS
 from srprune.stages.weighting import MIXTURE
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
+from srprune.training.ema import lag
 from srprune.training.plan import StepPlan, plan_steps
 from srprune.training.subnets import check_compute
-
-STALE = 0.01  # share of the first weights in a moving average that is too much
 
 
 @dataclass(frozen=True)
@@ -233,17 +232,6 @@ def check_crops(config: TrainConfig, size: int, world: World = ALONE) -> None:
         )
 
 
-def lag(config: TrainConfig, steps: int) -> str:
-    """What is to be said of a moving average for which a training is too short; else nothing.
-
-    Args:
-        config: the training config.
-        steps: of the training.
-    """
-    left = config.ema**steps if config.ema and not config.init.weights else 0.0
-    if left < STALE:
-        return ""
-    return (
-        f"the weights that training begins with still make up {left:.0%} of the moving average "
-        f"after {steps:,} steps with ema {config.ema}; set it lower, or to null for no average"
-    )
+def lag_of(config: TrainConfig, steps: int) -> str:
+    """What is to be said of ``ema`` where so many steps are too few for it; else nothing."""
+    return "" if config.init.weights else lag(config.ema, steps)

@@ -21,7 +21,7 @@ from srprune.stages.distill.road import distil
 from srprune.stages.distill.road_plan import Road
 from srprune.stages.evaluate import BICUBIC, evaluate_model, open_candidate
 from srprune.stages.extract import ImageSource, check_kept, extract
-from srprune.stages.job import check_crops, lag
+from srprune.stages.job import check_crops, lag_of
 from srprune.stages.leak import shared_with
 from srprune.stages.pool import open_pool
 from srprune.stages.pool_images import find_images
@@ -135,7 +135,7 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> Iterable[str]:
             num_patches=kept,
             step_matching=config.pruning.step_matching,
         )
-        if behind := lag(config, plan.steps):
+        if behind := lag_of(config, plan.steps):
             notes[f"{config.model}: {behind}"] = None
     return notes
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+STALE = 0.01  # share of the first weights in an average that is too much
+
 
 class MovingAverage:
     """A network whose weights follow those of another, slowly.
@@ -53,3 +55,20 @@ def _tensors(network: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     tensors = [*network.parameters(), *network.buffers()]
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
     return floating, [tensor for tensor in tensors if not tensor.is_floating_point()]
+
+
+def lag(decay: float | None, steps: int) -> str:
+    """What is to be said of an average for which a training is too short; else nothing.
+
+    Args:
+        decay: of a :class:`MovingAverage`, which starts at weights that know nothing yet; None for
+            no average.
+        steps: of the training.
+    """
+    left = decay**steps if decay else 0.0
+    if left < STALE:
+        return ""
+    return (
+        f"the weights that training begins with still make up {left:.0%} of the moving average "
+        f"after {steps:,} steps with ema {decay}; set it lower, or to null for no average"
+    )

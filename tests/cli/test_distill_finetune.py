@@ -20,6 +20,7 @@ network: {layers: 1, heads: 2, head_width: 8, patch: 4}
 latents: {kind: pixels}
 steps: 3
 batch: 4
+ema: 0.1
 validation: {every: 3, each: 1, sampling_steps: 2}
 """
 
@@ -49,6 +50,15 @@ def test_what_it_says(cli, workspace: Workspace) -> None:
     assert facts["autoencoder_psnr"] is None
     set_of = cli("distill", "synthesise", "tiny__seed0", "--per-category", "1", "--steps", "2")
     assert set_of.stdout.splitlines()[-1].startswith("set: workspace/distilled/tiny__seed0_n3")
+
+
+def test_a_moving_average_that_steps_are_too_few_for_is_warned_of(
+    cli, workspace: Workspace
+) -> None:
+    command = ("distill", "finetune", "--config", "tiny.yaml", "--groups", "seven", "--dry-run")
+    said = cli(*command, "--set", "steps=100", "--set", "ema=0.9999").stderr
+    assert "warning: the weights that training begins with still make up 99% of the moving" in said
+    assert "warning" not in cli(*command, "--set", "steps=100").stderr
 
 
 def test_a_dry_run_trains_nothing(cli, workspace: Workspace) -> None:

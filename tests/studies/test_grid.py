@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from srprune.core.errors import ConfigError, InputError, MissingArtifact, UnknownName
 from srprune.selection.rule import portion
-from srprune.stages.job import lag
+from srprune.stages.job import lag_of
 from srprune.studies.config import _merged, read_study
 from srprune.studies.grid import cells_of
 from srprune.studies.observation import expected
@@ -314,7 +314,7 @@ def test_the_studies_that_come_along_hold_with_every_budget(file, budget):
         # another benchmark, if missing, would be found out when the first cell is to be trained
         there = ("photos", *study.evaluate.benchmarks)
         assert cell.config.validation.benchmark in there, cell.label
-        assert not lag(cell.config, steps_of(cell)), cell.label
+        assert not lag_of(cell.config, steps_of(cell)), cell.label
     if budget == "smoke":
         assert study.images == "photos"
         assert sum({cell.name: cell.config.budget.steps or 0 for cell in made}.values()) < 1000

@@ -28,6 +28,7 @@ from srprune.stages.extract import read_index
 from srprune.stages.pool import open_pool
 from srprune.training.checkpoints import Checkpoints
 from srprune.training.distributed import ALONE, World
+from srprune.training.ema import lag
 from srprune.training.plan import StepPlan
 
 # What changes nothing about the weights; it may change between an interruption and --resume.
@@ -60,6 +61,11 @@ class FinetuneJob:
     def categories(self) -> int:
         """How many there are."""
         return int(self.labels_P.max()) + 1
+
+    @property
+    def lag(self) -> str:
+        """What is to be said of ``ema`` where the steps are too few for it; else nothing."""
+        return "" if self.config.network.weights else lag(self.config.ema, self.config.steps)
 
     @property
     def size(self) -> int:

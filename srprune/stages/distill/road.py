@@ -60,6 +60,8 @@ def distil(
     )
     tell(f"{distill.categorise.categories} categories: {groups.name}")
     job = plan_finetune(workspace, road.finetune, name=name, groups=groups.name)
+    if job.lag:
+        tell(f"warning: {name}: {job.lag}.")
     training = partial(finetune, job, device=device, stopping=stopping, progress=progress)
     made(partial(training, resume=True), partial(training, restart=True), edited=edited)
     tell(f"generator {name}: {job.plan.steps:,} steps")
