@@ -177,6 +177,13 @@ def test_a_flipped_bit_in_a_zip_is_seen_by_its_crc(tmp_path, name):
         open_up(tmp_path, name, bytes(content))
 
 
+def test_a_name_that_a_zero_byte_cuts_to_nothing_is_refused(tmp_path):
+    content = bytearray(WRITERS["a.zip"](inside("top/HR")))
+    content[bytes(content).rindex(b"top/HR/")] = 0  # in the directory at the end
+    with pytest.raises(ArtifactError, match="leads out of its folder"):
+        open_up(tmp_path, "a.zip", bytes(content))
+
+
 @BOTH
 @pytest.mark.parametrize("garbage", [b"", b"<html>404</html>", bytes(10_240), b"PK" * 5000])
 def test_garbage_is_no_archive(tmp_path, name, garbage):

@@ -157,7 +157,8 @@ def _opened(archive: Path, name: str) -> Iterator[list[_Member]]:
     """The members of an archive."""
     if name.endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
-            yield [_of_zip(opened, info) for info in opened.infolist() if not info.is_dir()]
+            files = [info for info in opened.infolist() if not info.filename.endswith("/")]
+            yield [_of_zip(opened, info) for info in files]  # is_dir() fails on an empty name
     else:
         with tarfile.open(archive, "r:") as tar:
             yield [_of_tar(tar, info) for info in tar.getmembers() if not info.isdir()]
