@@ -235,7 +235,7 @@ def status(plan: Plan, workspace: Workspace) -> Status:
         if cell.name in counted:  # measured in several ways, trained once
             continue
         counted.add(cell.name)
-        steps = record.steps if record else _steps(cell, num_patches)
+        steps = record.steps if record else steps_of(cell, num_patches)
         if steps is None:
             total = left = None
             continue
@@ -287,7 +287,7 @@ def _num_patches(plan: Plan, workspace: Workspace) -> int | None:
     return len(index) if (index.size, index.stride) == (grid.size, grid.stride) else None
 
 
-def _steps(cell: Cell, num_patches: int | None) -> int | None:
+def steps_of(cell: Cell, num_patches: int | None) -> int | None:
     """Steps that a cell will get; None where they hang on patches that are not there yet."""
     budget, pruning = cell.config.budget, cell.config.pruning
     if num_patches is None and budget.steps is None:

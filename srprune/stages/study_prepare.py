@@ -28,11 +28,10 @@ from srprune.stages.pool_images import find_images
 from srprune.stages.pretrain import held_out_validation, plan_pretraining
 from srprune.stages.remake import made
 from srprune.stages.score import Options, score
-from srprune.stages.study_plan import roads_of
+from srprune.stages.study_plan import roads_of, steps_of
 from srprune.stages.study_setting import Setting, fit_or_remake
 from srprune.studies.config import ScoreConfig, StudyConfig
 from srprune.studies.grid import Cell
-from srprune.training.plan import plan_steps
 
 NETWORK = {"model", "model_args", "scale", "lr_crop", "skip_rim"}  # what crops have to fit
 
@@ -62,7 +61,8 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
         roads_of(study, cells, len(index))  # a set that is too small is refused at once
-        for note in _check(cells, index):
+        _check(cells, index)
+        for note in _averages(cells, len(index)):
             setting.tell(f"warning: {note}")
         _check_leak(index, setting.benchmarks)
         for scale in sorted({cell.config.scale for cell in cells}):
@@ -108,14 +108,9 @@ def prepare_set(name: str, road: Road, setting: Setting) -> None:
         )
 
 
-def _check(cells: Sequence[Cell], index: PatchIndex) -> Iterable[str]:
-    """Refuse, before anything is trained, cells that could not be trained when their turn comes.
-
-    Returns:
-        What is to be said of the others, once each.
-    """
+def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
+    """Refuse, before anything is trained, cells that could not be trained when their turn comes."""
     seen: set[str] = set()
-    notes: dict[str, None] = {}
     for cell in cells:
         config = cell.config
         kept = portion(config.pruning.ratio, len(index))
@@ -128,15 +123,15 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> Iterable[str]:
         if (key := canonical(plain)) not in seen:
             seen.add(key)
             check_crops(config, index.size)
-        plan = plan_steps(
-            config.budget,
-            batch=config.batch,
-            num_full=len(index),
-            num_patches=kept,
-            step_matching=config.pruning.step_matching,
-        )
-        if behind := lag_of(config, plan.steps):
-            notes[f"{config.model}: {behind}"] = None
+
+
+def _averages(cells: Sequence[Cell], num_patches: int) -> Iterable[str]:
+    """What is to be said of moving averages that steps are too few for, once each."""
+    notes: dict[str, None] = {}
+    for cell in cells:
+        steps = steps_of(cell, num_patches)
+        if steps and (behind := lag_of(cell.config, steps)):
+            notes[f"{cell.config.model}: {behind}"] = None
     return notes
 
 

@@ -10,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from srprune.core.errors import ConfigError, InputError, MissingArtifact, UnknownName
-from srprune.selection.rule import portion
 from srprune.stages.job import lag_of
+from srprune.stages.study_plan import steps_of
 from srprune.studies.config import _merged, read_study
 from srprune.studies.grid import cells_of
 from srprune.studies.observation import expected
-from srprune.training.plan import plan_steps
 
 STUDIES = sorted((Path(__file__).parents[2] / "configs" / "studies").glob("*.yaml"))
 STUDY = {
@@ -289,18 +288,6 @@ def control(cell):
     return recipe, pruning.ratio, pruning.step_matching, cell.config.budget.steps
 
 
-def steps_of(cell):
-    """The steps of a cell on DIV2K."""
-    config = cell.config
-    return plan_steps(
-        config.budget,
-        batch=config.batch,
-        num_full=32_592,
-        num_patches=portion(config.pruning.ratio, 32_592),
-        step_matching=config.pruning.step_matching,
-    ).steps
-
-
 @pytest.mark.parametrize("file", STUDIES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("budget", [None, "smoke", "cpu", "gpu", "paper"])
 def test_the_studies_that_come_along_hold_with_every_budget(file, budget):
@@ -314,7 +301,7 @@ def test_the_studies_that_come_along_hold_with_every_budget(file, budget):
         # another benchmark, if missing, would be found out when the first cell is to be trained
         there = ("photos", *study.evaluate.benchmarks)
         assert cell.config.validation.benchmark in there, cell.label
-        assert not lag_of(cell.config, steps_of(cell)), cell.label
+        assert not lag_of(cell.config, steps_of(cell, 32_592)), cell.label
     if budget == "smoke":
         assert study.images == "photos"
         assert sum({cell.name: cell.config.budget.steps or 0 for cell in made}.values()) < 1000
