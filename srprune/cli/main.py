@@ -18,6 +18,7 @@ from srprune.cli import completion
 from srprune.cli.completion import PROGRAM
 from srprune.cli.lazy_group import LazyGroup
 from srprune.core.errors import SrpruneError
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.core.provenance import version
 
 INTERRUPTED = 130
@@ -34,6 +35,12 @@ SURROUNDINGS = {
     errno.EROFS,
     errno.ENAMETOOLONG,
 }
+
+# A stage that knows which of its settings takes most names that one.
+NO_MEMORY = (
+    "there is not enough memory. Free some, raise the limit that this process has, or ask for less "
+    "at a time, as by --workers or batch."
+)
 
 # In the order of the pipeline, which is the order of --help.
 COMMANDS = {
@@ -104,11 +111,11 @@ def main() -> NoReturn:
         resumed = any(sys.argv[1 : 1 + len(words)] == words for words in RESUMED)
         resume = " with --resume" if resumed else ""
         _fail(f"interrupted. Give the same command again{resume} to go on.", INTERRUPTED)
-    except OSError as error:
-        if error.errno not in SURROUNDINGS:
-            _our_fault(error)
-        _fail(f"{error.strerror}: {error.filename or 'while writing'}.", 2)
     except Exception as error:
+        if is_out_of_memory(error):
+            _fail(NO_MEMORY, 2)
+        if isinstance(error, OSError) and error.errno in SURROUNDINGS:
+            _fail(f"{error.strerror}: {error.filename or 'while writing'}.", 2)
         _our_fault(error)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -24,8 +24,15 @@ import pyarrow.parquet as pq
 
 from srprune.core.arrow_columns import read_column, to_arrow
 from srprune.core.columns import BLOCK, Array, Column, Columns, Pieces, Text, content
-from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact, StorageError
+from srprune.core.errors import (
+    ArtifactError,
+    ArtifactMismatch,
+    InputError,
+    MissingArtifact,
+    StorageError,
+)
 from srprune.core.leftovers import sweep, temporary_beside
+from srprune.core.out_of_memory import is_out_of_memory
 
 FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
 _KEY = b"srprune"
@@ -296,7 +303,12 @@ def read_columns(path: Path, kind: str) -> tuple[Header, dict[str, Array | Text]
             for name in file.schema_arrow.names:
                 columns[name] = read_column(file, name)
                 hashed.append(beside.submit(content_digest.add, name, columns[name]))
-    except _DAMAGE as error:
+    except (*_DAMAGE, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise InputError(
+                f"there is not enough memory to read {path}, or its sizes are damaged. Free some, "
+                "or make it again."
+            ) from error
         raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
     for each in hashed:
         each.result()

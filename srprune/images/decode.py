@@ -36,6 +36,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from srprune.core.errors import ImageError, InputError, StorageError
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.images.png import ORIENTATION, decode_plain, has_late_chunks
 
 SUFFIXES = {
@@ -137,18 +138,15 @@ def read_shape(path: Path) -> tuple[int, int]:
     Raises:
         ImageError: the file cannot be used; the message says why, without the path.
     """
-    with _opened(path) as image:
-        try:
-            width, height = image.size
-            if isinstance(image, TiffImagePlugin.TiffImageFile):  # its size is turned already
-                width, height = image.tag_v2[256], image.tag_v2[257]
-            if isinstance(image, PngImagePlugin.PngImageFile) and not has_late_chunks(path):
-                exif = Image.Image.getexif(image)  # the PNG's own would decode the pixels
-            else:
-                exif = image.getexif()
-            return (width, height) if exif.get(ORIENTATION, 1) in _TURNED else (height, width)
-        except Exception as error:
-            raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
+    with _opened(path) as image, _damage():
+        width, height = image.size
+        if isinstance(image, TiffImagePlugin.TiffImageFile):  # its size is turned already
+            width, height = image.tag_v2[256], image.tag_v2[257]
+        if isinstance(image, PngImagePlugin.PngImageFile) and not has_late_chunks(path):
+            exif = Image.Image.getexif(image)  # the PNG's own would decode the pixels
+        else:
+            exif = image.getexif()
+        return (width, height) if exif.get(ORIENTATION, 1) in _TURNED else (height, width)
 
 
 def decode(path: Path) -> npt.NDArray[np.uint8]:
@@ -157,21 +155,14 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         ImageError: the file cannot be decoded; the message says why, without the path.
     """
-    with _opened(path) as opened:
-        try:
-            plain = decode_plain(path, opened)
-            if plain is not None:
-                return plain
-            layout = _png_layout(opened)
-            opened.load()
-            ImageOps.exif_transpose(opened, in_place=True)  # else it copies what stands upright
-            pixels = _to_uint8(opened, layout)
-        except ImageError:
-            raise
-        # Pillow's decoders raise nearly anything on damaged data
-        except Exception as error:
-            raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
-    return np.ascontiguousarray(pixels)
+    with _opened(path) as opened, _damage():
+        plain = decode_plain(path, opened)
+        if plain is not None:
+            return plain
+        layout = _png_layout(opened)
+        opened.load()
+        ImageOps.exif_transpose(opened, in_place=True)  # else it copies what stands upright
+        return np.ascontiguousarray(_to_uint8(opened, layout))
 
 
 @contextlib.contextmanager
@@ -222,20 +213,34 @@ def _opened(path: Path) -> ImageFile.ImageFile:
     except FileNotFoundError:
         raise ImageError("is not there") from None
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         if path.stat().st_size == 0:
             raise ImageError("is empty (0 bytes)") from error
         if _begins_as_webp(path):  # Pillow opens no part of one, so it would be no image at all
             raise ImageError("is cut off or damaged") from error
         raise ImageError(f"is not a {kind} image") from error
     try:
-        _refuse(image)
-    except ImageError:
+        with _damage():
+            _refuse(image)
+    except Exception:
         image.close()
         raise
-    except Exception as error:
-        image.close()
-        raise ImageError(f"is damaged or truncated ({_reason(error)})") from error
     return image
+
+
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """What Pillow raises on damaged data, which is nearly anything, becomes an ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):  # a sound image may not be skipped for that
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ImageError(f"is damaged or truncated ({reason})") from error
 
 
 def _begins_as_webp(path: Path) -> bool:
@@ -319,8 +324,3 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
 
 def _is_utf8(text: str) -> bool:
     return text.isascii() or text == text.encode("utf-8", "ignore").decode("utf-8")
-
-
-def _reason(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from srprune.core.out_of_memory import is_out_of_memory
+
 Pixels = npt.NDArray[np.uint8]
 
 BAND = 64  # rows: few enough for a core's cache, many enough to pack well
@@ -75,6 +77,8 @@ def unpack_band(packed: Pixels, number: int, out: Pixels, height: int) -> None:
     try:
         plain = pa.decompress(pa.py_buffer(frame), out.size, codec="zstd")
     except (pa.ArrowException, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise DamagedPixels from error
     _sum_up(np.frombuffer(plain, dtype=np.uint8), out)
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from srprune.core.artifact import Header, atomic_path, fingerprint
 from srprune.core.errors import ArtifactError, InputError
 from srprune.core.names import unknown
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.weights import KEY, KIND, read_weights_header
 from srprune.models import MODELS
-from srprune.models.device import memory_errors
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.weight_files import check_finite

@@ -15,12 +15,6 @@ import torch
 
 from srprune.core.errors import InputError
 
-# what torch says where it has no error of its own: the CPU, MPS, and calls outside its allocator
-NO_ROOM = re.compile(
-    "out of memory|not enough memory|can't allocate memory|cublas_status_alloc_failed"
-    "|storage size calculation overflow"  # more bytes than there are numbers for
-)
-
 
 def pick_device(name: str) -> torch.device:
     """``auto`` takes CUDA, else MPS, else the CPU; or name one, such as ``cuda:1``.
@@ -85,31 +79,6 @@ def tf32(on: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True if an error means that a device, or main memory, has no room left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and bool(NO_ROOM.search(str(error).lower()))
-
-
-@contextlib.contextmanager
-def memory_errors(advice: str) -> Iterator[None]:
-    """Turn running out of memory into one line.
-
-    Args:
-        advice: what to do about it.
-
-    Raises:
-        InputError: there is no room left.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise InputError(f"there is not enough memory. {advice}") from error
 
 
 def _keep_large_blocks() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from srprune.core.artifact import fingerprint
 from srprune.core.errors import ArtifactError, InputError, MissingDependency
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.core.weights import KIND
 from srprune.models.domain import Domain
 from srprune.models.weight_files import read_tensors
@@ -66,6 +67,8 @@ def load_spandrel(path: Path) -> tuple[SpandrelNetwork, Domain, str]:
     except UnsupportedModelError as error:
         raise ArtifactError(f"spandrel does not know the architecture of {path}.") from error
     except Exception as error:  # a likeness that spandrel took for the real thing
+        if is_out_of_memory(error):
+            raise
         why = str(error).splitlines()[0]
         raise ArtifactError(f"spandrel cannot load {path} ({why}).") from error
     kind = found.architecture.name

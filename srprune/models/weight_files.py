@@ -18,7 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from srprune.core.errors import ArtifactError, MissingArtifact
+from srprune.core.errors import ArtifactError, InputError, MissingArtifact
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.models.caffemodel import read_caffemodel
 
 # Where training programs put the state dict: KAIR, BasicSR (EMA first), Lightning, and others.
@@ -81,6 +82,10 @@ def _read_torch(path: Path) -> Any:
             ) from error
         raise ArtifactError(f"{path} is damaged, or no weights file of torch.") from error
     except Exception as error:  # torch raises nearly anything on damaged data
+        if is_out_of_memory(error):
+            raise InputError(
+                f"there is not enough memory to read {path}, or its sizes are damaged."
+            ) from error
         raise ArtifactError(f"{path} is damaged, or no weights file of torch.") from error
 
 

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from srprune.core.error_maps import SIDE
 from srprune.core.errors import InputError
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.core.restorer import Restorer
 from srprune.data.patches import Ids, PatchPool, Pixels
-from srprune.models.device import is_out_of_memory
 from srprune.models.restorer import NetworkRestorer
 from srprune.models.tiling import spans
 from srprune.scoring.maps import ErrorMapper

@@ -14,9 +14,9 @@ import torch
 
 from srprune.core.artifact import atomic_path
 from srprune.core.errors import InputError
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.core.progress import Progress, silent
 from srprune.data.patches import Ids, PatchPool
-from srprune.models.device import is_out_of_memory
 
 SAVE_EVERY = 5.0  # seconds: what a kill can cost
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from srprune.core.errors import InputError
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.progress import Progress, silent
 from srprune.images.benchmarks import Benchmark
 from srprune.images.decode import naming
 from srprune.images.tensor import from_uint8
-from srprune.models.device import memory_errors
 from srprune.models.inference import Inference
 from srprune.models.restorer import NetworkRestorer
 from srprune.stages.evaluate import Candidate

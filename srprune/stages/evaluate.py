@@ -13,6 +13,7 @@ from PIL import Image
 
 from srprune.core.artifact import atomic_path, digest, write_text
 from srprune.core.errors import InputError, LeakError, MissingArtifact, UserError
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.results import EvalTable, results_name, scaled
@@ -21,7 +22,6 @@ from srprune.core.workspace import Workspace, the_one
 from srprune.evaluation.protocol import Pixels
 from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import PAPER, Benchmark, find_benchmark
-from srprune.models.device import memory_errors
 from srprune.models.inference import Inference
 from srprune.models.restorer import BicubicRestorer, NetworkRestorer
 from srprune.reporting.tables import csv_text, json_text

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from srprune.core.artifact import Header, storage_errors, write_text
 from srprune.core.errors import InputError
 from srprune.core.lock import exclusive
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.weights import read_weights_header
@@ -21,7 +22,6 @@ from srprune.core.yaml_file import dump
 from srprune.data.batches import Batches
 from srprune.data.sampler import CropSampler
 from srprune.models.build import build, save_weights
-from srprune.models.device import memory_errors
 from srprune.models.domain import Domain
 from srprune.models.network import Network
 from srprune.models.supernet import Supernet

@@ -14,6 +14,7 @@ import torch
 from srprune.core.artifact import Header, check_parent
 from srprune.core.coreset import CoreSet
 from srprune.core.errors import ArtifactError, InputError, MissingArtifact
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
@@ -23,7 +24,6 @@ from srprune.data.patches import Ids, PatchPool
 from srprune.images.benchmarks import Benchmark
 from srprune.images.tensor import from_uint8
 from srprune.models.build import load_weights
-from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
 from srprune.models.supernet import Supernet
 from srprune.stages.pool import open_pool

@@ -11,6 +11,7 @@ from torch import nn
 
 from srprune.core.config import TrainConfig
 from srprune.core.errors import InputError
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.progress import Progress, silent
 from srprune.core.results import benchmark_means
 from srprune.core.workspace import Workspace
@@ -19,7 +20,6 @@ from srprune.evaluation.run import Subject, evaluate
 from srprune.images.benchmarks import Benchmark, find_benchmark
 from srprune.images.decode import naming, read_shape
 from srprune.models.build import load_weights, outline
-from srprune.models.device import memory_errors
 from srprune.models.restorer import NetworkRestorer, restorer_of
 from srprune.reporting.curves import write_curves
 from srprune.stages.evaluate import files_of

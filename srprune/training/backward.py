@@ -12,8 +12,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from srprune.core.config import ComputeConfig
 from srprune.core.errors import InputError
+from srprune.core.out_of_memory import is_out_of_memory
 from srprune.core.seeding import hashed
-from srprune.models.device import is_out_of_memory, seed_device
+from srprune.models.device import seed_device
 from srprune.models.network import RandomLayer
 from srprune.models.supernet import Subnet, Supernet
 from srprune.training.criterion import Criterion

@@ -17,6 +17,7 @@ import torch
 
 from srprune.core.artifact import atomic_path, canonical, digest, first_difference
 from srprune.core.errors import ArtifactError, ArtifactMismatch
+from srprune.core.out_of_memory import is_out_of_memory
 
 State = dict[str, Any]
 SEAL = 16  # bytes at the end of a file: the digest of all before them
@@ -103,5 +104,7 @@ def _read(path: Path) -> State | None:
             return None
         state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         return state
-    except Exception:  # a broken disk; a pickle that is not ours makes torch raise nearly anything
+    except Exception as error:  # a broken disk; a foreign pickle makes torch raise nearly anything
+        if is_out_of_memory(error):  # an older one would be gone on with
+            raise
         return None

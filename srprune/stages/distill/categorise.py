@@ -14,6 +14,7 @@ from srprune.core.coreset import CoreSet
 from srprune.core.errors import InputError, UserError
 from srprune.core.features import FeatureTable
 from srprune.core.groups import GroupTable
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.patches import PatchIndex
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
@@ -23,7 +24,7 @@ from srprune.distill.categories import PatchFeatures, categories_of, check_enoug
 from srprune.distill.clip_features import ClipFeatures, find_weights
 from srprune.distill.config import CategoriseConfig
 from srprune.distill.round_trip import TABLE
-from srprune.models.device import memory_errors, pick_device
+from srprune.models.device import pick_device
 from srprune.reporting.group_sheet import group_sheet
 from srprune.stages.coresets import write_groups
 from srprune.stages.distill.select import RULE as RULE_OF_SELECT

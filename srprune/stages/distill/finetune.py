@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from srprune.core.artifact import Header, write_text
 from srprune.core.errors import InputError
 from srprune.core.lock import exclusive
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.yaml_file import dump
@@ -26,7 +27,6 @@ from srprune.distill.latents import Latents, SmallAutoencoder, latents_of
 from srprune.distill.noise import Noise
 from srprune.distill.sampler import sample, start_noise
 from srprune.images.tensor import from_uint8, round_uint8
-from srprune.models.device import memory_errors
 from srprune.reporting.sample_grid import write_grid
 from srprune.stages.distill.autoencoder import AutoencoderFiles, train_autoencoder
 from srprune.stages.distill.batches import WindowBatches

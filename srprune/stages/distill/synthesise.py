@@ -19,6 +19,7 @@ from srprune.core.artifact import atomic_path, check_parent
 from srprune.core.config import ExtractConfig
 from srprune.core.errors import ArtifactError, Stopped
 from srprune.core.lock import exclusive
+from srprune.core.out_of_memory import memory_errors
 from srprune.core.progress import Progress, silent
 from srprune.core.provenance import Stopwatch
 from srprune.core.workspace import Workspace
@@ -51,7 +52,6 @@ from srprune.distill.provenance import (
 from srprune.distill.sampler import sample, start_noise, timesteps
 from srprune.images.decode import as_rgb, content_of, decode
 from srprune.images.tensor import round_uint8
-from srprune.models.device import memory_errors
 from srprune.reporting.group_sheet import group_sheet
 from srprune.stages.distill.trained_on import ids_trained_on
 from srprune.stages.extract import ImageSource, extract
