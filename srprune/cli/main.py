@@ -34,6 +34,9 @@ SURROUNDINGS = {
     errno.EPERM,
     errno.EROFS,
     errno.ENAMETOOLONG,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
 }
 
 # A stage that knows which of its settings takes most names that one.
@@ -115,7 +118,10 @@ def main() -> NoReturn:
         if is_out_of_memory(error):
             _fail(NO_MEMORY, 2)
         if isinstance(error, OSError) and error.errno in SURROUNDINGS:
-            _fail(f"{error.strerror}: {error.filename or 'while writing'}.", 2)
+            where = f": {error.filename}" if error.filename else ""
+            few = error.errno == errno.EMFILE
+            remedy = " Raise the limit (ulimit -n), or lower --workers." if few else ""
+            _fail(f"{error.strerror}{where}.{remedy}", 2)
         _our_fault(error)
     sys.exit(status if isinstance(status, int) else 0)
 

@@ -23,6 +23,7 @@ WebP, BMP and TIFF are read; nothing else.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -213,8 +214,7 @@ def _opened(path: Path) -> ImageFile.ImageFile:
     except FileNotFoundError:
         raise ImageError("is not there") from None
     except Exception as error:
-        if is_out_of_memory(error):
-            raise
+        _not_of_the_image(error)
         if path.stat().st_size == 0:
             raise ImageError("is empty (0 bytes)") from error
         if _begins_as_webp(path):  # Pillow opens no part of one, so it would be no image at all
@@ -237,10 +237,23 @@ def _damage() -> Iterator[None]:
     except ImageError:
         raise
     except Exception as error:
-        if is_out_of_memory(error):  # a sound image may not be skipped for that
-            raise
+        _not_of_the_image(error)
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ImageError(f"is damaged or truncated ({reason})") from error
+
+
+def _not_of_the_image(error: Exception) -> None:
+    """Raise what says nothing about the file's bytes: a sound image is neither damaged nor skipped.
+
+    Raises:
+        ImageError: the disk, or the way to it, does not give them.
+        Exception: ``error`` itself: memory has run out, or too many files are open.
+    """
+    number = getattr(error, "errno", None)
+    if is_out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE):
+        raise error
+    if number in (errno.EIO, errno.ESTALE):
+        raise ImageError(f"cannot be read ({os.strerror(number)})") from error
 
 
 def _begins_as_webp(path: Path) -> bool:

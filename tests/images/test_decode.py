@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -457,6 +459,16 @@ def test_a_truncated_file_is_refused(put: Put, kind: str, share: float) -> None:
     whole = encoded(kind)
     path = put("a.tif" if kind == "TIFF" else "a.png", whole[: int(share * len(whole))])
     refused(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="Linux's /proc gives such a file")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Pillow's open file
+@pytest.mark.parametrize("read", [read_shape, decode])
+def test_a_disk_that_does_not_give_the_bytes_is_named(read: Callable, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.symlink_to("/proc/self/mem")  # reading its first bytes is an input/output error
+    with pytest.raises(ImageError, match=re.escape(f"cannot be read ({os.strerror(errno.EIO)})")):
+        read(path)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

@@ -1,4 +1,4 @@
-"""Where memory runs out one line says so, and nothing that is sound is called damaged for it."""
+"""One line where memory or open files run out, and nothing sound is called damaged for it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 """
 EXTRACT = LITTLE_MEMORY + "main()"
 DECODE = LITTLE_MEMORY + "decode(Path(sys.argv[1]))"
+FEW_FILES = """
+import os, resource
+from srprune.cli import extract
+from srprune.cli.main import main
+from srprune.images import decode
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), 1024))
+main()
+"""
 TABLE = LITTLE_MEMORY + "read_table(Path(sys.argv[1]), 'scores')"
 WEIGHTS = (
     "from srprune.models.weight_files import read_tensors"
@@ -70,3 +78,12 @@ def test_sound_weights_are_not_damaged_for_want_of_memory(start, tmp_path):
     torch.save({"weight": torch.zeros(12_000_000)}, path)
     _, said = start(path, code=WEIGHTS, fresh=True).communicate(timeout=120)
     assert f"InputError: there is not enough memory to read {path}, or" in said.splitlines()[-1]
+
+
+def test_too_few_open_files_are_one_line_and_no_damage(start, unfinished, tmp_path, image):
+    child = start("extract", image.parent, "--skip-bad", code=FEW_FILES, fresh=True)
+    _, said = child.communicate(timeout=120)
+    assert child.returncode == 2, said
+    assert said.startswith(f"Error: Too many open files: {image}. Raise the limit (ulimit -n)")
+    assert len(said.splitlines()) == 1
+    assert unfinished(tmp_path) == []
