@@ -10,6 +10,7 @@ from scipy import stats
 torch = pytest.importorskip("torch")
 from srprune.models.build import parameter_count  # noqa: E402
 from srprune.models.fsrcnn import FSRCNN  # noqa: E402
+from tests.models.rims import check_rim  # noqa: E402
 
 SMALL = {"d": 32, "s": 5, "m": 1}  # FSRCNN-s
 CONVOLUTIONS = (torch.nn.Conv2d, torch.nn.ConvTranspose2d)
@@ -83,18 +84,7 @@ def test_rim_is_what_padding_spoils_to_less_than_one_lr_px(
     for parameter in network.parameters():
         parameter.data += 0.01 * torch.randn_like(parameter)
     image = torch.rand(1, 1, 50, 48, dtype=torch.float64)
-    top, left, height, width = 12, 11, 26, 24
-    with torch.inference_mode():
-        alone = network(image[:, :, top : top + height, left : left + width])
-        within = network(image)[
-            :, :, top * scale : (top + height) * scale, left * scale : (left + width) * scale
-        ]
-    apart = (alone - within).abs()[0, 0]
-    rim = network.rim
-    assert 2 * rim < min(apart.shape)
-    assert apart[rim:-rim, rim:-rim].max() < 1e-12
-    needed = rim - scale + 1  # a rim smaller by one LR px would let spoiled pixels in
-    assert apart[needed - 1 : -(needed - 1), needed - 1 : -(needed - 1)].max() > 1e-9
+    check_rim(network, scale, image, (12, 11, 26, 24), same=1e-12, spoiled=1e-9)
 
 
 def test_last_layer_is_the_one_that_makes_the_image() -> None:

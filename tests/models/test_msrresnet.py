@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from srprune.models.build import parameter_count
 from srprune.models.msrresnet import MSRResNet
 from srprune.models.srresnet import SRResNet
+from tests.models.rims import check_rim
 
 TINY = {"features": 6, "blocks": 2}
 every_scale = pytest.mark.parametrize("scale", [2, 3, 4])
@@ -153,18 +154,7 @@ def test_first_output_is_almost_the_skip() -> None:
 def test_rim_is_what_padding_spoils_to_less_than_one_lr_px(scale: int, blocks: int) -> None:
     network = noisy(scale, channels="y", blocks=blocks)
     image = torch.rand(1, 1, 50, 48, dtype=torch.float64)
-    top, left, height, width = 12, 11, 26, 24
-    with torch.inference_mode():
-        alone = network(image[:, :, top : top + height, left : left + width])
-        within = network(image)[
-            :, :, top * scale : (top + height) * scale, left * scale : (left + width) * scale
-        ]
-    apart = (alone - within).abs()[0, 0]
-    rim = network.rim
-    assert 2 * rim < min(apart.shape)
-    assert apart[rim:-rim, rim:-rim].max() < 1e-10
-    needed = rim - scale + 1  # a rim smaller by one LR px would let spoiled pixels in
-    assert apart[needed - 1 : -(needed - 1), needed - 1 : -(needed - 1)].max() > 1e-7
+    check_rim(network, scale, image, (12, 11, 26, 24), same=1e-10, spoiled=1e-7)
 
 
 def test_last_layer_is_the_one_that_makes_the_image() -> None:

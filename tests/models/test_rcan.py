@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from srprune.models.build import parameter_count
 from srprune.models.edsr import EDSRBaseline
 from srprune.models.rcan import RCAN
+from tests.models.rims import check_rim
 
 MEAN = 255 * torch.tensor([0.4488, 0.4371, 0.4040])[:, None, None]  # kept in float32
 TINY = {"features": 6, "groups": 2, "blocks": 2, "reduction": 2}
@@ -203,18 +204,7 @@ def test_rim_is_what_padding_spoils_but_for_the_attention(scale: int, groups: in
         if "conv_du" in name and name.endswith("weight"):
             parameter.data.zero_()  # what is left is a constant
     image = torch.rand(1, 1, 62, 60, dtype=torch.float64)
-    top, left, height, width = 14, 13, 34, 32
-    with torch.inference_mode():
-        alone = network(image[:, :, top : top + height, left : left + width])
-        within = network(image)[
-            :, :, top * scale : (top + height) * scale, left * scale : (left + width) * scale
-        ]
-    apart = (alone - within).abs()[0, 0]
-    rim = network.rim
-    assert 2 * rim < min(apart.shape)
-    assert apart[rim:-rim, rim:-rim].max() < 1e-10
-    needed = rim - scale + 1  # a rim smaller by one LR px would let spoiled pixels in
-    assert apart[needed - 1 : -(needed - 1), needed - 1 : -(needed - 1)].max() > 1e-7
+    check_rim(network, scale, image, (14, 13, 34, 32), same=1e-10, spoiled=1e-7)
 
 
 def test_attention_sees_all() -> None:

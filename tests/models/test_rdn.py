@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from srprune.models.build import parameter_count
 from srprune.models.edsr import EDSRBaseline
 from srprune.models.rdn import RDN
+from tests.models.rims import check_rim
 
 A = {"d": 20, "c": 6, "g": 32}  # EDSR-PyTorch's smaller one
 TINY = {"d": 2, "c": 3, "g": 4, "g0": 5}
@@ -163,18 +164,7 @@ def test_published_range_is_that_of_edsr_pytorch() -> None:
 def test_rim_is_what_padding_spoils_to_less_than_one_lr_px(scale: int, d: int, c: int) -> None:
     network = noisy(scale, channels="y", d=d, c=c, g=8, g0=8)
     image = torch.rand(1, 1, 50, 48, dtype=torch.float64)
-    top, left, height, width = 12, 11, 26, 24
-    with torch.inference_mode():
-        alone = network(image[:, :, top : top + height, left : left + width])
-        within = network(image)[
-            :, :, top * scale : (top + height) * scale, left * scale : (left + width) * scale
-        ]
-    apart = (alone - within).abs()[0, 0]
-    rim = network.rim
-    assert 2 * rim < min(apart.shape)
-    assert apart[rim:-rim, rim:-rim].max() < 1e-10
-    needed = rim - scale + 1  # a rim smaller by one LR px would let spoiled pixels in
-    assert apart[needed - 1 : -(needed - 1), needed - 1 : -(needed - 1)].max() > 1e-7
+    check_rim(network, scale, image, (12, 11, 26, 24), same=1e-10, spoiled=1e-7)
 
 
 @every_scale
