@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from srprune.core.artifact import canonical
@@ -12,7 +13,6 @@ from srprune.core.configs import find_config
 from srprune.core.errors import InputError, LeakError
 from srprune.core.lock import exclusive, in_turn
 from srprune.core.patches import PatchIndex
-from srprune.core.run_config import StageConfig
 from srprune.core.yaml_file import load
 from srprune.images.benchmarks import Benchmark
 from srprune.scoring import RECONSTRUCTION
@@ -61,16 +61,21 @@ def prepare(study: StudyConfig, cells: Sequence[Cell], setting: Setting) -> None
         )
         setting.tell(f"{len(index):,} patches of {index.size} px from {len(index.images):,} images")
         roads_of(study, cells, len(index))  # a set that is too small is refused at once
+        tables = {
+            scale: _tables(study, cells, scale) for scale in sorted({c.config.scale for c in cells})
+        }
         _check(cells, index)
+        models = {
+            scale: _scoring_models(study, scores.values(), scale, index)
+            for scale, scores in tables.items()
+        }
         for note in _averages(cells, len(index)):
             setting.tell(f"warning: {note}")
         _check_leak(index, setting.benchmarks)
-        for scale in sorted({cell.config.scale for cell in cells}):
+        for scale, scores in tables.items():
             open_pool(workspace, scale, progress)
-            named = sorted({c.score for c in cells if c.score and c.config.scale == scale})
-            scores = {name: study.scores.get(name, ScoreConfig(method=name)) for name in named}
-            for name in dict.fromkeys(each for table in scores.values() for each in table.scorers):
-                _pretrain(study.scorers[name], name, scale, setting)
+            for name, config in models[scale].items():
+                _pretrain(config, f"{name}_x{scale}", setting)
             for name, table in scores.items():
                 _score(table, name, scale, setting)
             evaluate_model(
@@ -122,7 +127,17 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
         plain = config.model_dump(mode="json", include=NETWORK)
         if (key := canonical(plain)) not in seen:
             seen.add(key)
-            check_crops(config, index.size)
+            with _naming(f"cell '{cell.label}'"):
+                check_crops(config, index.size)
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """Put before an InputError whose settings it is about."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error
 
 
 def _averages(cells: Sequence[Cell], num_patches: int) -> Iterable[str]:
@@ -150,15 +165,37 @@ def _check_leak(index: PatchIndex, benchmarks: Sequence[Benchmark]) -> None:
             )
 
 
-def _pretrain(stage: StageConfig, name: str, scale: int, setting: Setting) -> None:
+def _tables(study: StudyConfig, cells: Sequence[Cell], scale: int) -> dict[str, ScoreConfig]:
+    """The score tables that cells of a scale rank by, by name."""
+    named = sorted({cell.score for cell in cells if cell.score and cell.config.scale == scale})
+    return {name: study.scores.get(name, ScoreConfig(method=name)) for name in named}
+
+
+def _scoring_models(
+    study: StudyConfig, tables: Iterable[ScoreConfig], scale: int, index: PatchIndex
+) -> dict[str, TrainConfig]:
+    """The scoring models that tables need, by name, each as it is to be trained.
+
+    Raises:
+        InputError: settings that the patches do not allow.
+    """
+    configs = {}
+    for name in dict.fromkeys(each for table in tables for each in table.scorers):
+        stage = study.scorers[name]
+        changes = {**stage.set, "scale": scale, "pruning.ratio": 1, "pruning.offset": 0}
+        configs[name] = load(
+            find_config(stage.config),
+            TrainConfig,
+            [f"{key}={json.dumps(value)}" for key, value in changes.items()],
+        )
+        with _naming(f"scorers.{name} at x{scale} ({stage.config})"):
+            check_crops(configs[name], index.size)
+    return configs
+
+
+def _pretrain(config: TrainConfig, name: str, setting: Setting) -> None:
     """Train a scoring model on all patches, unless it is there."""
-    changes = {**stage.set, "scale": scale, "pruning.ratio": 1, "pruning.offset": 0}
-    config = load(
-        find_config(stage.config), TrainConfig, [f"{k}={json.dumps(v)}" for k, v in changes.items()]
-    )
-    job = plan_pretraining(
-        config, setting.workspace, name=f"{name}_x{scale}", progress=setting.heeding
-    )
+    job = plan_pretraining(config, setting.workspace, name=name, progress=setting.heeding)
     fit_or_remake(job, held_out_validation(config, job.pool, setting.where), setting)
     setting.tell(f"scoring model {job.folder.name}: {job.plan.steps:,} steps")
 

@@ -268,13 +268,21 @@ def test_what_cannot_be_trained_is_refused_before_anything_is(opened: Open) -> N
     for change, words in (
         ({"pruning.ratio": 0.01, "pruning.rule": "random", "batch": 500}, r"'last, seed 0' trains"),
         ({"model_args.dd": 3}, "fsrcnn"),
-        ({"lr_crop": 48}, "48"),
+        ({"lr_crop": 48}, r"^cell 'last, seed 0': lr_crop is 48"),
     ):
         levels = {**STUDY["axes"]["core-set"], "last": change}
         plan, setting = opened({**STUDY, "axes": {"core-set": levels}})
         with pytest.raises(InputError, match=words):
             prepare(plan.study, plan.cells, setting)
         assert not (setting.workspace.root / "runs").exists()
+
+
+def test_a_scoring_model_that_cannot_be_trained_is_refused_beforehand_by_name(opened: Open) -> None:
+    scorers = {"srcnn": {"config": "srcnn.yaml", "set": {"budget.steps": 2, "lr_crop": 48}}}
+    plan, setting = opened({**RANKED, "scorers": scorers})
+    with pytest.raises(InputError, match=r"^scorers\.srcnn at x2 \(srcnn\.yaml\): lr_crop is 48"):
+        prepare(plan.study, plan.cells, setting)
+    assert not (setting.workspace.root / "scorers").exists()
 
 
 def test_a_run_that_was_killed_keeps_its_cost(opened: Open) -> None:
