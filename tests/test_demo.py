@@ -71,6 +71,9 @@ def test_a_faulty_run_config_is_refused_before_any_work(refused, tmp_path):
     assert said.startswith("unknown rule 'desc'. Did you mean: des?")
     said = refused("run", "demo.yaml", "--set", "train={config: fsrcnn_x2.yaml, set: {bacth: 2}}")
     assert "unknown key 'bacth'. Did you mean: batch?" in said
+    for stage in ("pretrain", "train"):
+        said = refused("run", "demo.yaml", "--set", f"{stage}.set.lr_crop=99")
+        assert said.startswith(f"{stage}: lr_crop is 99 px, but the patches have")
     said = refused("run", "demo.yaml", "--set", "evaluate.benchmarks=[set5]")
     assert said.startswith("benchmark Set5 was not found")
     assert list(tmp_path.iterdir()) == []

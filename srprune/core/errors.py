@@ -21,7 +21,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 
 class SrpruneError(Exception):
@@ -97,3 +98,16 @@ class Stopped(UserError):
     """A run that was told to stop and saved a checkpoint first; exit status 143, as of SIGTERM."""
 
     exit_status = 143
+
+
+@contextlib.contextmanager
+def about(what: str) -> Iterator[None]:
+    """Put before an InputError which of several settings it is about.
+
+    Raises:
+        InputError: the one that is raised inside, with ``what`` before it.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{what}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Any
 from srprune.core.artifact import read_header
 from srprune.core.config import PruningConfig, TrainConfig
 from srprune.core.configs import find_config
-from srprune.core.errors import InputError
+from srprune.core.errors import InputError, about
 from srprune.core.progress import Progress, heeding, silent
 from srprune.core.run_config import RunConfig, StageConfig
 from srprune.core.workspace import Workspace
@@ -92,8 +92,9 @@ def resolve(path: Path, overrides: tuple[str, ...] = ()) -> Resolved:
         for name, arm in run.arms.items()
     ]
     check_grid(run.extract.size, run.extract.stride)
-    for config in (pretrain, train[0][2]):
-        check_crops(config, run.extract.size)
+    for stage, config in (("pretrain", pretrain), ("train", train[0][2])):
+        with about(stage):
+            check_crops(config, run.extract.size)
     _, domain = outline(train[0][2].model, run.scale, train[0][2].model_args)
     if run.evaluate.protocol == "y@1" and domain.channels != "y":
         raise InputError("evaluate.protocol is y@1, which measures models of Y; the model is RGB.")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from srprune.core.artifact import canonical
 from srprune.core.config import TrainConfig
 from srprune.core.configs import find_config
-from srprune.core.errors import InputError, LeakError
+from srprune.core.errors import InputError, LeakError, about
 from srprune.core.lock import exclusive, in_turn
 from srprune.core.patches import PatchIndex
 from srprune.core.yaml_file import load
@@ -127,17 +126,8 @@ def _check(cells: Sequence[Cell], index: PatchIndex) -> None:
         plain = config.model_dump(mode="json", include=NETWORK)
         if (key := canonical(plain)) not in seen:
             seen.add(key)
-            with _naming(f"cell '{cell.label}'"):
+            with about(f"cell '{cell.label}'"):
                 check_crops(config, index.size)
-
-
-@contextlib.contextmanager
-def _naming(what: str) -> Iterator[None]:
-    """Put before an InputError whose settings it is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{what}: {error}") from error
 
 
 def _averages(cells: Sequence[Cell], num_patches: int) -> Iterable[str]:
@@ -188,7 +178,7 @@ def _scoring_models(
             TrainConfig,
             [f"{key}={json.dumps(value)}" for key, value in changes.items()],
         )
-        with _naming(f"scorers.{name} at x{scale} ({stage.config})"):
+        with about(f"scorers.{name} at x{scale} ({stage.config})"):
             check_crops(configs[name], index.size)
     return configs
 
