@@ -22,8 +22,10 @@ NO_ROOM = re.compile(
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if an error means that a device, or main memory, has no room left."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+    if isinstance(error, MemoryError):
         return True
+    if isinstance(error, OSError) and error.errno is not None:  # a path may stand in its words
+        return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError | OSError) and bool(NO_ROOM.search(str(error).lower()))
 
 

@@ -46,6 +46,7 @@ def test_devices_that_have_no_room_left_are_recognised(error: Exception) -> None
         ValueError("out of memory"),
         OSError(28, "No space left on device"),
         OSError("image file is truncated"),
+        FileNotFoundError(2, "No such file or directory", "out of memory.png"),
         KeyboardInterrupt(),
     ],
 )
