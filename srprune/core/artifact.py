@@ -24,15 +24,9 @@ import pyarrow.parquet as pq
 
 from srprune.core.arrow_columns import read_column, to_arrow
 from srprune.core.columns import BLOCK, Array, Column, Columns, Pieces, Text, content
-from srprune.core.errors import (
-    ArtifactError,
-    ArtifactMismatch,
-    InputError,
-    MissingArtifact,
-    StorageError,
-)
+from srprune.core.errors import ArtifactError, ArtifactMismatch, MissingArtifact, StorageError
 from srprune.core.leftovers import sweep, temporary_beside
-from srprune.core.out_of_memory import is_out_of_memory
+from srprune.core.out_of_memory import NO_ROOM_TO_READ, memory_errors
 
 FORMAT = 1  # raised when a file's meaning changes; readers refuse formats they do not know
 _KEY = b"srprune"
@@ -290,6 +284,7 @@ def read_columns(path: Path, kind: str) -> tuple[Header, dict[str, Array | Text]
     Raises:
         MissingArtifact: there is no such file.
         ArtifactError: it is damaged, not ours, or of another kind.
+        InputError: there is not enough memory.
     """
     header = read_header(path)
     if header.kind != kind:
@@ -299,16 +294,15 @@ def read_columns(path: Path, kind: str) -> tuple[Header, dict[str, Array | Text]
     hashed: list[Future[None]] = []
     try:
         # pq.read_table loads pyarrow.dataset, 0.2 s; one column is hashed while the next is read
-        with pq.ParquetFile(path) as file, ThreadPoolExecutor(1) as beside:
+        with (
+            memory_errors(NO_ROOM_TO_READ.format(path)),
+            pq.ParquetFile(path) as file,
+            ThreadPoolExecutor(1) as beside,
+        ):
             for name in file.schema_arrow.names:
                 columns[name] = read_column(file, name)
                 hashed.append(beside.submit(content_digest.add, name, columns[name]))
-    except (*_DAMAGE, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise InputError(
-                f"there is not enough memory to read {path}, or its sizes are damaged. Free some, "
-                "or make it again."
-            ) from error
+    except _DAMAGE as error:
         raise ArtifactError(f"{path} is damaged ({_first(error)}). Make it again.") from error
     for each in hashed:
         each.result()

@@ -19,6 +19,8 @@ NO_ROOM = re.compile(
     "|storage size calculation overflow"  # more bytes than there are numbers for
 )
 
+NO_ROOM_TO_READ = "Free some to read {}, or replace it if its sizes are damaged."
+
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True if an error means that a device, or main memory, has no room left."""

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from srprune.core.errors import ArtifactError, InputError, MissingArtifact
-from srprune.core.out_of_memory import is_out_of_memory
+from srprune.core.errors import ArtifactError, MissingArtifact
+from srprune.core.out_of_memory import NO_ROOM_TO_READ, is_out_of_memory, memory_errors
 from srprune.models.caffemodel import read_caffemodel
 
 # Where training programs put the state dict: KAIR, BasicSR (EMA first), Lightning, and others.
@@ -36,6 +36,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         MissingArtifact: there is no such file.
         ArtifactError: it is damaged, holds more than tensors, or NaN.
+        InputError: there is not enough memory.
     """
     if not path.is_file():
         raise MissingArtifact(f"there are no weights {path}.")
@@ -43,10 +44,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ".safetensors": _read_safetensors,
         ".caffemodel": read_caffemodel,
     }
-    content = readers.get(path.suffix.lower(), _read_torch)(path)
-    tensors = _without_prefixes(_unwrapped(path, content))
-    floats = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
-    check_finite(path, floats)
+    with memory_errors(NO_ROOM_TO_READ.format(path)):
+        content = readers.get(path.suffix.lower(), _read_torch)(path)
+        tensors = _without_prefixes(_unwrapped(path, content))
+        floats = {n: t.float() if t.is_floating_point() else t for n, t in tensors.items()}
+        check_finite(path, floats)
     return floats
 
 
@@ -65,6 +67,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ArtifactError(f"{path} is not a readable safetensors file ({error}).") from error
 
 
@@ -83,9 +87,7 @@ def _read_torch(path: Path) -> Any:
         raise ArtifactError(f"{path} is damaged, or no weights file of torch.") from error
     except Exception as error:  # torch raises nearly anything on damaged data
         if is_out_of_memory(error):
-            raise InputError(
-                f"there is not enough memory to read {path}, or its sizes are damaged."
-            ) from error
+            raise
         raise ArtifactError(f"{path} is damaged, or no weights file of torch.") from error
 
 

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from srprune.core.artifact import write_table
 
@@ -33,6 +34,9 @@ from srprune.images import decode
 resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")), 1024))
 main()
 """
+NO_ROOM = (
+    "there is not enough memory. Free some to read {}, or replace it if its sizes are damaged."
+)
 TABLE = LITTLE_MEMORY + "read_table(Path(sys.argv[1]), 'scores')"
 WEIGHTS = (
     "from srprune.models.weight_files import read_tensors"
@@ -69,15 +73,19 @@ def test_a_sound_table_is_not_damaged_for_want_of_memory(start, tmp_path):
     path = tmp_path / "scores.parquet"
     write_table(path, "scores", {"score": np.zeros(6_000_000)}, parents={}, params={}, made={})
     _, said = start(path, code=TABLE, fresh=True).communicate(timeout=120)
-    assert f"InputError: there is not enough memory to read {path}, or" in said.splitlines()[-1]
+    assert f"InputError: {NO_ROOM.format(path)}" in said.splitlines()[-1]
 
 
-def test_sound_weights_are_not_damaged_for_want_of_memory(start, tmp_path):
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_sound_weights_are_not_damaged_for_want_of_memory(start, tmp_path, kind):
     torch = pytest.importorskip("torch")
-    path = tmp_path / "weights.pt"
-    torch.save({"weight": torch.zeros(12_000_000)}, path)
+    path = tmp_path / f"weights.{kind}"
+    if kind == "pt":
+        torch.save({"weight": torch.zeros(12_000_000)}, path)
+    else:
+        save_file({"weight": np.zeros(12_000_000, np.float32)}, path)
     _, said = start(path, code=WEIGHTS, fresh=True).communicate(timeout=120)
-    assert f"InputError: there is not enough memory to read {path}, or" in said.splitlines()[-1]
+    assert f"InputError: {NO_ROOM.format(path)}" in said.splitlines()[-1]
 
 
 def test_too_few_open_files_are_one_line_and_no_damage(start, unfinished, tmp_path, image):
